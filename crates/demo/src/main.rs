@@ -1,0 +1,2 @@
+//! The demo product.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The updater.
+fn main() {}
