@@ -1,0 +1,134 @@
+//! Tar headers (POSIX ustar, with GNU's binary numbers for sizes of 8 GiB and more): the one form
+//! that is written, and the strict check of what is read.
+//!
+//! Only regular files exist in a bundle, so there are no links, folders, devices, long-name or pax
+//! entries to misunderstand.
+
+use tar::{EntryType, Header};
+
+/// Every header and every padded content is a multiple of this, in bytes.
+pub(crate) const BLOCK: u64 = 512;
+/// The end of an archive: two blocks of zeros.
+pub(crate) const END: [u8; 1024] = [0; 1024];
+
+/// The number of zeros between a content of `size` bytes and the next header.
+pub(crate) fn padding(size: u64) -> usize {
+    ((BLOCK - size % BLOCK) % BLOCK) as usize
+}
+
+/// The header of a regular file that belongs to root. `name` has at most 100 bytes.
+pub(crate) fn header(name: &str, size: u64, executable: bool, mtime: u64) -> [u8; 512] {
+    let mut header = Header::new_ustar();
+    let field = &mut header.as_old_mut().name;
+    debug_assert!(
+        name.len() <= field.len(),
+        "callers use EntryName or blob paths"
+    );
+    for (to, from) in field.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(size);
+    header.set_mode(if executable { 0o755 } else { 0o644 });
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(mtime);
+    header.set_cksum();
+    *header.as_bytes()
+}
+
+/// What a header announces.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The name as written, not checked.
+    pub(crate) name: Vec<u8>,
+    /// Size of the content in bytes.
+    pub(crate) size: u64,
+}
+
+/// Why a header is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Not a tar header at all, or a damaged one.
+    #[error("a tar header is damaged ({0})")]
+    Damaged(&'static str),
+    /// An entry that is not a regular file.
+    #[error("entry `{name}` is {kind}, not a regular file")]
+    Kind {
+        /// Its name.
+        name: String,
+        /// What it is.
+        kind: &'static str,
+    },
+}
+
+/// Reads a header; `None` for a block of zeros, which begins the end of the archive.
+pub(crate) fn parse(block: &[u8; 512]) -> Result<Option<Entry>, HeaderError> {
+    if block.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let header = Header::from_byte_slice(block);
+    let mut summed = header.clone();
+    summed.set_cksum();
+    match header.cksum() {
+        Ok(sum) if Ok(sum) == summed.cksum().map_err(|_| ()) => {}
+        _ => return Err(HeaderError::Damaged("wrong checksum")),
+    }
+    let name = header.path_bytes().into_owned();
+    if let Some(kind) = refused_kind(header.entry_type()) {
+        return Err(HeaderError::Kind {
+            name: crate::text::shorten_bytes(&name),
+            kind,
+        });
+    }
+    let size = header
+        .entry_size()
+        .map_err(|_| HeaderError::Damaged("unreadable size"))?;
+    Ok(Some(Entry { name, size }))
+}
+
+fn refused_kind(kind: EntryType) -> Option<&'static str> {
+    match kind {
+        EntryType::Regular => None,
+        EntryType::Link => Some("a hard link"),
+        EntryType::Symlink => Some("a symbolic link"),
+        EntryType::Char => Some("a character device"),
+        EntryType::Block => Some("a block device"),
+        EntryType::Directory => Some("a folder"),
+        EntryType::Fifo => Some("a named pipe"),
+        EntryType::GNUSparse => Some("a sparse file"),
+        EntryType::GNULongName | EntryType::GNULongLink => Some("a GNU long name"),
+        EntryType::XGlobalHeader | EntryType::XHeader => Some("a pax header"),
+        _ => Some("of an unknown kind"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_beyond_octal_sizes() {
+        for size in [0, 1, (8 << 30) - 1, 8 << 30, 1 << 40] {
+            let block = header("blobs/sha256/x", size, false, 7);
+            let entry = Entry {
+                name: b"blobs/sha256/x".to_vec(),
+                size,
+            };
+            assert_eq!(parse(&block), Ok(Some(entry)));
+        }
+    }
+
+    #[test]
+    fn one_changed_bit_is_noticed() {
+        let good = header("a", 5, false, 0);
+        for bit in 0..512 * 8 {
+            let mut block = good;
+            block[bit / 8] ^= 1 << (bit % 8);
+            // Spaces and zeros around the checksum's own digits mean the same number.
+            if !(148..156).contains(&(bit / 8)) {
+                assert!(parse(&block).is_err(), "bit {bit}");
+            }
+        }
+    }
+}
