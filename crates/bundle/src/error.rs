@@ -7,7 +7,6 @@ use crate::digest::Digest;
 use crate::image_check::ImageMismatch;
 use crate::layer::LayerError;
 use crate::manifest::ManifestError;
-use crate::platform::Platform;
 
 /// Why a bundle cannot be packed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +59,7 @@ pub enum PackError {
         /// The image's name.
         image: String,
         /// The platform.
-        platform: Platform,
+        platform: String,
         /// The contradiction.
         source: ImageMismatch,
     },

@@ -5,7 +5,6 @@
 
 use crate::manifest::PlatformImage;
 use crate::oci::{ImageConfig, ImageManifest};
-use crate::platform::Platform;
 
 /// A difference between an image's documents and its record.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub enum ImageMismatch {
         /// What the configuration says.
         found: String,
         /// What the record says.
-        expected: Platform,
+        expected: String,
     },
 }
 
@@ -90,7 +89,7 @@ pub(crate) fn check_config(json: &[u8], record: &PlatformImage) -> Result<(), Im
         let found = crate::text::shorten(&found);
         return Err(ImageMismatch::Platform {
             found,
-            expected: record.platform.clone(),
+            expected: record.platform.to_string(),
         });
     }
     Ok(())

@@ -236,13 +236,13 @@ impl<'a> Plan<'a> {
     ) -> Result<Descriptor, PackError> {
         let wrong = |source| PackError::Image {
             image: image.name.clone(),
-            platform: platform.clone(),
+            platform: platform.to_string(),
             source,
         };
         if *platform != record.platform {
             return Err(wrong(crate::image_check::ImageMismatch::Platform {
                 found: record.platform.to_string(),
-                expected: platform.clone(),
+                expected: platform.to_string(),
             }));
         }
         let json = self.document(&record.manifest, record.manifest_size)?;

@@ -18,7 +18,7 @@ mod image_check;
 mod layer;
 mod oci;
 mod platform;
-mod reference;
+pub mod reference;
 mod store;
 mod stream;
 mod tar_entry;
@@ -29,6 +29,7 @@ pub mod images_tar;
 pub mod manifest;
 pub mod names;
 pub mod pack;
+pub mod read;
 pub mod signature;
 
 pub use digest::{Digest, DigestError, Hasher, HashingReader, HexDigest, hash_all};

@@ -2,7 +2,8 @@
 
 /// Whether `name` can be an image's name: lower-case parts between slashes, perhaps a registry
 /// first.
-pub(crate) fn is_name(name: &str) -> bool {
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let part = |part: &str| {
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
         let bytes = part.as_bytes();
@@ -27,7 +28,8 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 /// Whether `tag` can be an image's tag.
-pub(crate) fn is_tag(tag: &str) -> bool {
+#[must_use]
+pub fn is_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
         && !tag.starts_with(['.', '-'])
         && tag
@@ -36,7 +38,8 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 }
 
 /// The full name that engines store: `postgres` is `docker.io/library/postgres`.
-pub(crate) fn normalise(name: &str) -> String {
+#[must_use]
+pub fn normalise(name: &str) -> String {
     match name.split_once('/') {
         Some((registry, _)) if is_registry(registry) => name.to_owned(),
         Some(_) => format!("docker.io/{name}"),

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{EnvironmentValue, FileRole, Manifest, PlatformImage};
 use crate::digest::Digest;
-use crate::platform::Platform;
 use crate::text::shorten;
 
 const MAX_PLATFORMS: usize = 16;
@@ -76,7 +75,7 @@ pub enum Inconsistency {
         /// The file.
         file: String,
         /// Its platform.
-        platform: Platform,
+        platform: String,
     },
     /// Two files have one role that only one can have.
     #[error("more than one file is the {0}")]
@@ -174,7 +173,7 @@ fn files(manifest: &Manifest) -> Result<(), Inconsistency> {
         if let FileRole::Updater { platform } | FileRole::ComposePlugin { platform } = &file.role
             && !manifest.platforms.contains(platform)
         {
-            let (file, platform) = (file.name.to_string(), platform.clone());
+            let (file, platform) = (file.name.to_string(), platform.to_string());
             return Err(Inconsistency::FilePlatform { file, platform });
         }
         if !roles.insert(role.clone()) {

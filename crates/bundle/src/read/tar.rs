@@ -1,0 +1,69 @@
+//! Walking a tar archive, strictly: regular files only, zeros where there must be zeros, and an end.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use super::error::VerifyError;
+use super::located::{Located, Portion};
+use crate::stream::read_full;
+use crate::tar_entry::{BLOCK, Entry, HeaderError, padding, parse};
+
+/// How many zeros may follow the end of an archive: tar programs fill up their last record.
+const MAX_FILL: u64 = 64 * 1024;
+
+/// What a visited entry gives: whether to go on, or why the bundle is refused.
+pub(super) type Visit = Result<ControlFlow<()>, VerifyError>;
+
+/// Gives every entry to `visit`, up to and with the end of the archive, or until `visit` breaks.
+pub(super) fn walk(
+    reader: &mut dyn Located,
+    mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit,
+) -> Visit {
+    while let Some(entry) = next(reader)? {
+        let mut content = Portion::new(&mut *reader, entry.size);
+        if visit(&entry, &mut content)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if content.left() > 0 {
+            return Err(HeaderError::Damaged("an entry was not read to its end").into());
+        }
+        zeros(reader, padding(entry.size))?;
+    }
+    // `next` has seen the first of the two blocks of zeros.
+    zeros(reader, BLOCK as usize)?;
+    Ok(ControlFlow::Continue(()))
+}
+
+fn next(reader: &mut dyn Located) -> Result<Option<Entry>, VerifyError> {
+    let mut block = [0; 512];
+    reader.read_exact(&mut block)?;
+    Ok(parse(&block)?)
+}
+
+fn zeros(reader: &mut dyn Located, count: usize) -> Result<(), VerifyError> {
+    let mut block = [0; 512];
+    reader.read_exact(&mut block[..count])?;
+    match block[..count].iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(HeaderError::Damaged("something where zeros must be").into()),
+    }
+}
+
+/// Checks that nothing but a few zeros follows.
+pub(super) fn nothing_follows(reader: &mut impl Read) -> Result<(), VerifyError> {
+    let mut buffer = [0; 4096];
+    let mut total = 0;
+    loop {
+        let count = read_full(reader, &mut buffer).map_err(|error| match error.into() {
+            VerifyError::Io(error) => VerifyError::Io(error),
+            _ => VerifyError::TrailingData,
+        })?;
+        total += count as u64;
+        if total > MAX_FILL || buffer[..count].iter().any(|byte| *byte != 0) {
+            return Err(VerifyError::TrailingData);
+        }
+        if count < buffer.len() {
+            return Ok(());
+        }
+    }
+}

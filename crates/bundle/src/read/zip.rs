@@ -1,0 +1,159 @@
+//! Walking a zip archive, strictly.
+//!
+//! Zip says everything twice, in front of each entry and in a directory at the end, and programs
+//! differ in which they believe: so both must agree. Size and position of the directory are checked
+//! before the directory is read.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::error::VerifyError;
+use super::located::{Located, Location, Portion};
+use super::tar::Visit;
+use crate::stream::CHUNK;
+use crate::tar_entry::{Entry, HeaderError};
+
+/// The end record without a comment (APPNOTE 4.3.16), in bytes.
+const END_LENGTH: usize = 22;
+/// A bundle has at most 1024 files, manifest, signature and images.
+const MAX_ENTRIES: u16 = 1027;
+/// The largest directory that is read, in bytes.
+const MAX_DIRECTORY: u32 = 1024 * 1024;
+
+/// Gives every entry to `visit`, in the order of their contents, until `visit` breaks.
+pub(super) fn walk<S: Read + Seek>(
+    source: &mut S,
+    mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit,
+) -> Visit {
+    check_end(source)?;
+    let mut archive = ZipArchive::new(BufReader::with_capacity(CHUNK, source)).map_err(refused)?;
+    if archive.offset() != 0 {
+        return Err(VerifyError::Zip(
+            "something stands before the archive".to_owned(),
+        ));
+    }
+    archive.validate_header_consistency().map_err(refused)?;
+    let mut order = Vec::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        order.push((
+            archive.by_index_raw(index).map_err(refused)?.header_start(),
+            index,
+        ));
+    }
+    order.sort_unstable();
+    for (_, index) in order {
+        let file = archive.by_index(index).map_err(refused)?;
+        let entry = Entry {
+            name: file.name_raw().to_vec(),
+            size: file.size(),
+        };
+        let kind = if file.is_symlink() {
+            Some("a symbolic link")
+        } else if file.is_dir() {
+            Some("a folder")
+        } else {
+            None
+        };
+        if let Some(kind) = kind {
+            return Err(HeaderError::Kind {
+                name: crate::text::shorten_bytes(&entry.name),
+                kind,
+            }
+            .into());
+        }
+        let offset = file
+            .data_start()
+            .ok_or_else(|| VerifyError::Zip("an entry has no content".to_owned()))?;
+        let stored = match file.compression() {
+            CompressionMethod::Stored => true,
+            CompressionMethod::Deflated => false,
+            other => {
+                return Err(VerifyError::Zip(format!(
+                    "compression {other} is not allowed"
+                )));
+            }
+        };
+        let mut content = Content {
+            file,
+            offset,
+            stored,
+            read: 0,
+        };
+        let mut portion = Portion::new(&mut content, entry.size);
+        if visit(&entry, &mut portion)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        // Reading on to the very end makes the zip reader compare the checksum.
+        if portion.left() > 0 || content.read(&mut [0])? > 0 {
+            return Err(VerifyError::Zip(
+                "an entry is longer than it says".to_owned(),
+            ));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn refused(error: zip::result::ZipError) -> VerifyError {
+    match error {
+        zip::result::ZipError::Io(error) => error.into(),
+        error => VerifyError::Zip(error.to_string()),
+    }
+}
+
+/// Checks the end record: at the very end of the file, without a comment, and of modest numbers.
+fn check_end<S: Read + Seek>(source: &mut S) -> Result<(), VerifyError> {
+    let length = source.seek(SeekFrom::End(0))?;
+    let Some(at) = length.checked_sub(END_LENGTH as u64) else {
+        return Err(VerifyError::Truncated);
+    };
+    source.seek(SeekFrom::Start(at))?;
+    let mut end = [0; END_LENGTH];
+    source.read_exact(&mut end)?;
+    source.seek(SeekFrom::Start(0))?;
+    if !end.starts_with(b"PK\x05\x06") || end[20..] != [0, 0] {
+        // Cut off, or something was added: a zip archive tells the one from the other by chance only.
+        return Err(VerifyError::Zip(
+            "the file does not end where the archive does".to_owned(),
+        ));
+    }
+    let entries = u16::from_le_bytes([end[10], end[11]]);
+    let directory = u32::from_le_bytes([end[12], end[13], end[14], end[15]]);
+    if entries > MAX_ENTRIES || directory > MAX_DIRECTORY {
+        return Err(VerifyError::Zip(format!(
+            "{entries} entries in {directory} bytes"
+        )));
+    }
+    Ok(())
+}
+
+/// The content of one entry.
+struct Content<R> {
+    file: R,
+    offset: u64,
+    stored: bool,
+    read: u64,
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: Read> Located for Content<R> {
+    fn location(&mut self) -> io::Result<Location> {
+        Ok(match self.stored {
+            true => Location::Stored {
+                offset: self.offset + self.read,
+            },
+            false => Location::Deflated {
+                offset: self.offset,
+                inside: self.read,
+            },
+        })
+    }
+}
