@@ -1,0 +1,90 @@
+//! A body that may take as long as it likes, as long as it moves.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+/// Ends a body with an error when nothing comes for a while.
+pub(super) struct StallGuard {
+    body: Body,
+    limit: Duration,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("nothing came for {} s", .0.as_secs())]
+    Stalled(Duration),
+    #[error("body broke off")]
+    Body(#[source] axum::Error),
+}
+
+impl StallGuard {
+    pub(super) fn new(body: Body, limit: Duration) -> Self {
+        Self { body, limit, deadline: Box::pin(tokio::time::sleep(limit)) }
+    }
+}
+
+impl HttpBody for StallGuard {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let guard = &mut *self;
+        if let Poll::Ready(frame) = pin!(&mut guard.body).poll_frame(context) {
+            guard.deadline.as_mut().reset(Instant::now() + guard.limit);
+            return Poll::Ready(frame.map(|frame| frame.map_err(Broken::Body)));
+        }
+        guard.deadline.as_mut().poll(context).map(|()| Some(Err(Broken::Stalled(guard.limit))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next_frame(guard: &mut StallGuard) -> impl Future<Output = Option<Result<Frame<Bytes>, Broken>>> {
+        std::future::poll_fn(|context| Pin::new(&mut *guard).poll_frame(context))
+    }
+
+    #[tokio::test]
+    async fn only_a_body_that_stands_still_is_ended() {
+        let mut guard = StallGuard::new(Body::from("hello"), Duration::from_millis(50));
+        assert_eq!(guard.size_hint().exact(), Some(5));
+        assert_eq!(next_frame(&mut guard).await.unwrap().unwrap().into_data().unwrap(), "hello");
+        assert!(next_frame(&mut guard).await.is_none());
+
+        struct Still;
+        impl HttpBody for Still {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+                Poll::Pending
+            }
+        }
+        let mut guard = StallGuard::new(Body::new(Still), Duration::from_millis(50));
+        assert!(matches!(next_frame(&mut guard).await, Some(Err(Broken::Stalled(_)))));
+    }
+}

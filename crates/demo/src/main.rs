@@ -1,2 +1,0 @@
-//! The demo product.
-fn main() {}
