@@ -1,0 +1,286 @@
+//! The preflight: everything that stands against a release, all at once, each with what mends it.
+//!
+//! [`repository`] judges facts without any I/O. [`machine`] judges what [`crate::machine`] found out
+//! about Docker and the disk.
+
+use std::collections::BTreeMap;
+
+use bundle::Platform;
+use semver::Version;
+
+use crate::{
+    Problem, compose,
+    declaration::{BuildSource, Image, ROOT, Updater},
+    facts::{Facts, Workspace},
+    machine::Machine,
+    plan::{Request, image_references},
+    problem::nearest,
+};
+
+/// The oldest buildx whose bake knows all that is used here.
+const OLDEST_BUILDX: Version = Version::new(0, 12, 0);
+
+/// Space that a release needs beside its images, in bytes.
+const LEAST_DISK: u64 = 2 << 30;
+
+/// Judges the repository.
+pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    work_tree(facts, request, &mut problems);
+    files(workspace, facts, &mut problems);
+    targets(workspace, facts, &mut problems);
+    compose_file(workspace, facts, &request.version, &mut problems);
+    if let Err(message) = &facts.changelog {
+        problems.push(Problem::error("changelog", message.clone()));
+    }
+    if request.offline && facts.dockerfiles.values().any(|file| file.syntax.is_some()) {
+        problems.push(
+            Problem::error(
+                "Dockerfile",
+                "has a `# syntax=` line, which fetches its frontend from a registry",
+            )
+            .hint("remove the line to build offline"),
+        );
+    }
+    problems
+}
+
+fn work_tree(facts: &Facts, request: &Request, problems: &mut Vec<Problem>) {
+    let version = &request.version;
+    let git = match &facts.git {
+        Ok(git) => git,
+        Err(message) => {
+            problems.push(
+                Problem::error("git", format!("cannot tell the commit: {message}"))
+                    .hint("a release needs a git repository with at least one commit"),
+            );
+            return;
+        }
+    };
+    if !git.dirty.is_empty() {
+        let count = git.dirty.len();
+        let first = git
+            .dirty
+            .iter()
+            .take(3)
+            .map(|line| line.trim())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let message = format!(
+            "{count} files are not committed ({first}{})",
+            if count > 3 { ", …" } else { "" }
+        );
+        let hint = "commit them, or say --allow-dirty: the bundle then cannot be made again";
+        let problem = if request.allow_dirty {
+            Problem::warning("work tree", message)
+        } else {
+            Problem::error("work tree", message)
+        };
+        problems.push(problem.hint(hint));
+    }
+    let tag = format!("v{version}");
+    match &facts.version_tag_commit {
+        Some(commit) if *commit != git.commit => {
+            problems.push(
+                Problem::error(&tag, format!("is a tag on another commit ({})", short(commit)))
+                    .hint(format!("git checkout {tag}, or choose another version")),
+            );
+        }
+        None if !git.version_tags.is_empty() => {
+            problems.push(
+                Problem::error(&tag, format!("this commit is tagged {}", git.version_tags.join(", ")))
+                    .hint(format!("release that version, or `git tag {tag}`")),
+            );
+        }
+        _ => {}
+    }
+}
+
+fn files(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
+    for missing in &facts.missing {
+        let mut problem = Problem::error(missing.display().to_string(), "is declared and not there");
+        problem = match missing
+            .file_name()
+            .and_then(|name| similar_file(workspace, missing, &name.to_string_lossy()))
+        {
+            Some(similar) => problem.hint(format!("did you mean {similar}?")),
+            None => problem.hint(format!("create it, or mend its path in [{ROOT}] of Cargo.toml")),
+        };
+        problems.push(problem);
+    }
+}
+
+fn similar_file(workspace: &Workspace, missing: &std::path::Path, name: &str) -> Option<String> {
+    let folder = workspace.root.join(missing).parent()?.to_owned();
+    let names: Vec<_> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn targets(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
+    let declaration = &workspace.declaration;
+    let mut check = |key: String, build: &BuildSource| {
+        let (Some(file), Some(target)) = (facts.dockerfiles.get(&build.dockerfile), &build.target) else {
+            return;
+        };
+        if file.has_target(target) {
+            return;
+        }
+        let problem = Problem::error(
+            format!("{ROOT}.{key}.target"),
+            format!("{} has no stage \"{target}\"", build.dockerfile.display()),
+        );
+        problems.push(match nearest(target, file.targets()) {
+            Some(right) => problem.hint(format!("did you mean `{right}`?")),
+            None => problem.hint(format!(
+                "its stages are: {}",
+                file.targets().collect::<Vec<_>>().join(", ")
+            )),
+        });
+    };
+    for (index, image) in declaration.images.iter().enumerate() {
+        if let Image::Built(built) = image {
+            check(format!("images[{index}]"), &built.build);
+        }
+    }
+    if let Some(Updater::Built(build)) = &declaration.updater {
+        check("updater".to_owned(), build);
+    }
+}
+
+fn compose_file(workspace: &Workspace, facts: &Facts, version: &Version, problems: &mut Vec<Problem>) {
+    let declaration = &workspace.declaration;
+    let Some(text) = &facts.compose else { return };
+    let file = declaration.compose_file.display().to_string();
+    let variables = BTreeMap::from([(declaration.version_variable.clone(), version.to_string())]);
+    let services = match compose::images(text, &variables) {
+        Ok(services) => services,
+        Err(message) => {
+            problems.push(Problem::error(file, message));
+            return;
+        }
+    };
+    let declared = image_references(workspace, version);
+    for service in &services {
+        if declared.contains(&service.image) {
+            continue;
+        }
+        let problem = Problem::error(
+            &file,
+            format!(
+                "service `{}` runs {}, which is not declared",
+                service.service, service.image
+            ),
+        );
+        problems.push(match nearest(&service.image, declared.iter().map(String::as_str)) {
+            Some(right) => problem.hint(format!("did you mean {right}? or declare it under [[{ROOT}.images]]")),
+            None => problem.hint(format!("declare it under [[{ROOT}.images]]")),
+        });
+    }
+    for image in declared
+        .iter()
+        .filter(|image| !services.iter().any(|service| service.image == **image))
+    {
+        problems.push(Problem::warning(
+            &file,
+            format!("no service runs {image}, which is declared"),
+        ));
+    }
+    let named = [
+        (
+            "health.service",
+            declaration.health.as_ref().map(|health| &health.service),
+        ),
+        (
+            "backup.service",
+            declaration.backup.as_ref().map(|backup| &backup.service),
+        ),
+    ];
+    for (key, service) in named.into_iter().filter_map(|(key, service)| Some((key, service?))) {
+        if !services.iter().any(|known| known.service == *service) {
+            let problem = Problem::error(format!("{ROOT}.{key}"), format!("{file} has no service \"{service}\""));
+            problems.push(
+                match nearest(service, services.iter().map(|known| known.service.as_str())) {
+                    Some(right) => problem.hint(format!("did you mean `{right}`?")),
+                    None => problem,
+                },
+            );
+        }
+    }
+}
+
+/// Judges the machine: Docker, buildx, the builder, emulation, the image store, the disk.
+pub fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    match &machine.free_disk {
+        Some(free) if *free < LEAST_DISK => problems.push(
+            Problem::error("disk", format!("only {} MiB are free under target/", free >> 20))
+                .hint("free at least 2 GiB; `docker buildx prune` removes old build caches"),
+        ),
+        _ => {}
+    }
+    match &machine.buildx {
+        Ok(version) if *version < OLDEST_BUILDX => problems.push(
+            Problem::error(
+                "docker buildx",
+                format!("is version {version}, at least {OLDEST_BUILDX} is needed"),
+            )
+            .hint("update the docker-buildx plugin"),
+        ),
+        Ok(_) => {}
+        Err(message) => {
+            problems.push(
+                Problem::error("docker buildx", message.clone())
+                    .hint("install Docker with the buildx plugin; on Debian `cargo xtask setup` does"),
+            );
+            return problems;
+        }
+    }
+    let builder = match &machine.builder {
+        Ok(builder) => builder,
+        Err(message) => {
+            problems.push(Problem::error("builder", message.clone()).hint(
+                "start the Docker engine (`cargo xtask setup` does on Debian), or name a builder of `docker buildx ls` with --builder",
+            ));
+            return problems;
+        }
+    };
+    for platform in platforms
+        .iter()
+        .filter(|platform| !builder.platforms.contains(platform))
+    {
+        problems.push(
+            Problem::error(
+                "builder",
+                format!("{} cannot run programs for {platform}", builder.name),
+            )
+            .hint(format!(
+                "on Debian `apt-get install qemu-user-static binfmt-support`, elsewhere `docker run --privileged --rm \
+                 tonistiigi/binfmt --install {}`, or name a builder that can with --builder",
+                platform.architecture()
+            )),
+        );
+    }
+    if builder.driver == "docker" && !machine.containerd_store {
+        problems.push(
+            Problem::error(
+                "builder",
+                format!(
+                    "{} cannot export OCI layouts: its engine has the classic image store",
+                    builder.name
+                ),
+            )
+            .hint(
+                "`docker buildx create --use` makes a builder that can; or turn on the containerd image store \
+                 ({\"features\":{\"containerd-snapshotter\":true}} in daemon.json)",
+            ),
+        );
+    }
+    problems
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}

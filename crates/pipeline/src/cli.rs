@@ -1,0 +1,418 @@
+//! The command line that every repository's xtask gets.
+
+use std::{env, io, path::PathBuf, process::ExitCode};
+
+use bundle::{Platform, signature::PublicKey};
+use clap::{Args, Subcommand};
+use semver::Version;
+use serde::Serialize;
+
+use crate::{
+    Error, Problem, Result,
+    facts::Workspace,
+    inspect, keys,
+    plan::{Output, Request},
+    registry, release,
+    report::{bytes, note, print},
+    schema,
+};
+
+/// The pipeline's commands; flatten them into your own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build, sign and pack a release into dist/
+    #[command(after_help = "Examples:
+  cargo xtask release 2.1.0                           all platforms, into dist/
+  cargo xtask release 2.1.0 --plan                    show every step, change nothing
+  cargo xtask release 2.1.0 --platform linux/arm64    one platform only; the bundle's name says so
+  cargo xtask release 2.1.0 --offline                 with what `cargo xtask vendor` saved, no network
+  cargo xtask release 2.1.0 --part a.zip --part b.zip merge what native runners built")]
+    Release(ReleaseArgs),
+    /// Build the images of some platforms as a part for another machine to merge
+    #[command(after_help = "Example:
+  cargo xtask build 2.1.0 --platform linux/arm64 --output part-arm64")]
+    Build(BuildArgs),
+    /// Report everything that stands against a release, with what mends it
+    Check(CheckArgs),
+    /// Pin every registry image by digest in the lock file
+    Lock(LockArgs),
+    /// Save base images, registry images and crates for builds without a network
+    Vendor(VendorArgs),
+    /// Make the key that signs bundles
+    Keygen(KeygenArgs),
+    /// Look into bundles
+    #[command(subcommand)]
+    Bundle(BundleCommand),
+    /// Print the JSON Schema of the declaration
+    Schema(SchemaArgs),
+}
+
+/// How to build; what `release` and `build` have in common.
+#[derive(Debug, Args)]
+pub struct BuildOptions {
+    /// The version: MAJOR.MINOR.PATCH, with a prerelease if need be
+    #[arg(value_parser = version)]
+    version: Version,
+    /// Limit to a platform (repeat for several)
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Vec<Platform>,
+    /// Use this buildx builder
+    #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
+    builder: Option<String>,
+    /// Build with no network at all, from what `cargo xtask vendor` saved
+    #[arg(long)]
+    offline: bool,
+    /// Build without the build cache
+    #[arg(long)]
+    no_cache: bool,
+    /// The network that `RUN` uses (host, none)
+    #[arg(long, value_name = "MODE", env = "RELEASE_BUILD_NETWORK", conflicts_with = "offline")]
+    build_network: Option<String>,
+    /// Accept changes that are not committed
+    #[arg(long)]
+    allow_dirty: bool,
+}
+
+/// Arguments of `release`.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    #[command(flatten)]
+    build: BuildOptions,
+    /// Merge this part instead of building: an OCI layout in a folder, tar or zip (repeat for several)
+    #[arg(long, value_name = "PATH")]
+    part: Vec<PathBuf>,
+    /// Write each bundle as .zip, too
+    #[arg(long)]
+    zip: bool,
+    /// Print every step and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// Print JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    build: BuildOptions,
+    /// The folder for the part
+    #[arg(long, short, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Print JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The version that is to be released
+    #[arg(value_parser = version, default_value = "0.0.0")]
+    version: Version,
+    /// Check this buildx builder
+    #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
+    builder: Option<String>,
+    /// Check for a build without a network
+    #[arg(long)]
+    offline: bool,
+    /// Accept changes that are not committed
+    #[arg(long)]
+    allow_dirty: bool,
+    /// Print JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Only compare the lock file with what is declared; ask no registry
+    #[arg(long)]
+    check: bool,
+    /// Ask through this buildx builder
+    #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
+    builder: Option<String>,
+}
+
+/// Arguments of `vendor`.
+#[derive(Debug, Args)]
+pub struct VendorArgs {
+    /// Fetch through this buildx builder
+    #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
+    builder: Option<String>,
+}
+
+/// Arguments of `keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArgs {
+    /// Make a key without a password, for a machine that signs alone
+    #[arg(long)]
+    no_password: bool,
+}
+
+/// Looks into bundles.
+#[derive(Debug, Subcommand)]
+pub enum BundleCommand {
+    /// Show what a bundle says of itself
+    Inspect {
+        /// The bundle
+        bundle: PathBuf,
+        /// Print the manifest as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a bundle: every checksum, and the signature if a key is given
+    Verify {
+        /// The bundle
+        bundle: PathBuf,
+        /// A public key to trust, or its file (repeat for several)
+        #[arg(long, value_name = "KEY", value_parser = public_key)]
+        trust: Vec<PublicKey>,
+        /// Print JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a device on A needs for B
+    Diff {
+        /// The bundle that the device is on
+        a: PathBuf,
+        /// The bundle that it is to get
+        b: PathBuf,
+        /// Print JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Compare with this file instead, and fail if it differs
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+}
+
+/// Runs a command, shows what went wrong, and gives the exit code.
+pub fn run(command: Command) -> ExitCode {
+    match execute(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            show(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    match command {
+        Command::Release(args) => release_command(args),
+        Command::Build(args) => {
+            let output = Output::Part(args.output.clone());
+            let released = release::release(&workspace()?, &request(args.build, Vec::new(), false, output))?;
+            if args.json { json(&released) } else { Ok(()) }
+        }
+        Command::Check(args) => check(args),
+        Command::Lock(LockArgs { check: true, .. }) => registry::check_lock(&workspace()?),
+        Command::Lock(args) => lock(args),
+        Command::Vendor(args) => {
+            let workspace = workspace()?;
+            let vendor = registry::vendor(&workspace, args.builder.as_deref())?;
+            note(format_args!(
+                "{} images are in {}",
+                vendor.images.len(),
+                workspace.vendor_folder().display()
+            ));
+            Ok(())
+        }
+        Command::Keygen(args) => {
+            let (public, path) = keys::make(&workspace()?.declaration, args.no_password)?;
+            note(format_args!(
+                "secret key: {} (keep it safe, and a copy elsewhere)",
+                path.display()
+            ));
+            out(public)
+        }
+        Command::Bundle(command) => bundle_command(command),
+        Command::Schema(args) => schema_command(args),
+    }
+}
+
+fn release_command(args: ReleaseArgs) -> Result<()> {
+    let request = request(args.build, args.part, args.zip, Output::Bundles);
+    let workspace = workspace()?;
+    if args.plan {
+        let (_, plan) = release::prepare(&workspace, &request)?;
+        return if args.json {
+            json(&plan)
+        } else {
+            out(plan.to_string().trim_end())
+        };
+    }
+    let released = release::release(&workspace, &request)?;
+    if args.json {
+        return json(&released);
+    }
+    for bundle in &released.bundles {
+        let path = bundle.path.strip_prefix(&workspace.root).unwrap_or(&bundle.path);
+        out(format_args!(
+            "{}  {}  {}",
+            bundle.sha256,
+            path.display(),
+            bytes(bundle.size)
+        ))?;
+    }
+    if released.bundles.iter().all(|bundle| bundle.unchanged) {
+        note("nothing changed: all bundles were up to date");
+    }
+    Ok(())
+}
+
+fn check(args: CheckArgs) -> Result<()> {
+    let request = Request {
+        version: args.version,
+        platforms: Vec::new(),
+        builder: args.builder,
+        offline: args.offline,
+        no_cache: false,
+        network: None,
+        parts: Vec::new(),
+        zip: false,
+        allow_dirty: args.allow_dirty,
+        output: Output::Bundles,
+    };
+    let problems = release::preflight(&workspace()?, &request)?;
+    if args.json {
+        json(&problems)?;
+    }
+    if problems.iter().any(Problem::is_error) {
+        return Err(Error::Problems(problems));
+    }
+    for problem in &problems {
+        note(problem);
+    }
+    note("ready to release");
+    Ok(())
+}
+
+fn lock(args: LockArgs) -> Result<()> {
+    for image in registry::lock(&workspace()?, args.builder.as_deref())? {
+        match image.now {
+            Some(now) if image.before == Some(now) => note(format_args!("{} is still {now}", image.reference)),
+            Some(now) => note(format_args!("{} is {now}", image.reference)),
+            None => note(format_args!("{} has a stand-in only", image.reference)),
+        }
+    }
+    Ok(())
+}
+
+fn bundle_command(command: BundleCommand) -> Result<()> {
+    match command {
+        BundleCommand::Inspect { bundle, json: true } => json(&inspect::inspect(&bundle)?.manifest),
+        BundleCommand::Inspect { bundle, json: false } => out(inspect::inspect(&bundle)?),
+        BundleCommand::Verify {
+            bundle,
+            trust,
+            json: as_json,
+        } => {
+            let verified = inspect::verify_bundle(&bundle, &trust)?;
+            if trust.is_empty() {
+                note("warning: no --trust key was given, so nothing vouches for where this bundle comes from");
+            }
+            if as_json { json(&verified) } else { out(verified) }
+        }
+        BundleCommand::Diff { a, b, json: true } => json(&inspect::compare(&a, &b)?.0),
+        BundleCommand::Diff { a, b, json: false } => out(inspect::compare(&a, &b)?),
+    }
+}
+
+fn schema_command(args: SchemaArgs) -> Result<()> {
+    let text = schema::text();
+    let Some(path) = args.check else {
+        return out(text.trim_end());
+    };
+    let found = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    if found == text {
+        return Ok(());
+    }
+    let hint = format!("cargo xtask schema > {}", path.display());
+    Err(Error::Problems(vec![
+        Problem::error(path.display().to_string(), "is not what the declaration's types give").hint(hint),
+    ]))
+}
+
+fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) -> Request {
+    Request {
+        version: build.version,
+        platforms: build.platform,
+        builder: build.builder,
+        offline: build.offline,
+        no_cache: build.no_cache,
+        network: build.build_network,
+        parts,
+        zip,
+        allow_dirty: build.allow_dirty,
+        output,
+    }
+}
+
+fn workspace() -> Result<Workspace> {
+    let folder = env::current_dir().map_err(Error::io("find", "the current folder"))?;
+    Workspace::read(&folder)
+}
+
+/// A version that can be a tag, too: image tags have no `+`.
+fn version(text: &str) -> Result<Version, String> {
+    let version = Version::parse(text).map_err(|error| match text.strip_prefix('v') {
+        Some(rest) if Version::parse(rest).is_ok() => format!("a version has no `v` in front; hint: {rest}"),
+        _ => format!("not a semantic version: {error}; hint: MAJOR.MINOR.PATCH, like 2.1.0"),
+    })?;
+    if version.build.is_empty() {
+        Ok(version)
+    } else {
+        Err("build metadata (`+…`) cannot be part of an image's tag; hint: leave it out".to_owned())
+    }
+}
+
+/// A public key, or the file of one.
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    let from_file = std::fs::read_to_string(text);
+    from_file
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|error| format!("{error}"))
+}
+
+fn show(error: &Error) {
+    match error {
+        // Problems carry their own severities and hints.
+        Error::Problems(problems) => {
+            for problem in problems {
+                note(problem);
+            }
+            let errors = problems.iter().filter(|problem| problem.is_error()).count();
+            note(format_args!(
+                "{errors} {} to mend",
+                if errors == 1 { "problem" } else { "problems" }
+            ));
+        }
+        error => {
+            note(format_args!("error: {error}"));
+            if let Some(hint) = error.hint() {
+                note(format_args!("  hint: {hint}"));
+            }
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::io("write", "standard output")(io::Error::other(error)))?;
+    out(text)
+}
+
+fn out(text: impl std::fmt::Display) -> Result<()> {
+    print(text).map_err(Error::io("write", "standard output"))
+}

@@ -1,0 +1,117 @@
+//! Everything that can end a command, with its exit code and its hint.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{Problem, process::ProcessError};
+
+/// Why a command of the pipeline failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A word of the command line is not what it should be.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to type instead.
+        hint: String,
+    },
+    /// The declaration, the repository or the machine is not fit for a release.
+    #[error("{}", list(.0))]
+    Problems(Vec<Problem>),
+    /// The builder could not build the images.
+    #[error("the image build failed\n{0}")]
+    Build(#[source] ProcessError),
+    /// An image that was built, or came as a part, is not what the release needs.
+    #[error("{subject}: {message}")]
+    Image {
+        /// The image or the folder it was looked for in.
+        subject: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A tool failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A bundle could not be written.
+    #[error(transparent)]
+    Pack(#[from] bundle::PackError),
+    /// A bundle is damaged or not to be trusted.
+    #[error("{}: {source}", path.display())]
+    Verify {
+        /// The bundle.
+        path: PathBuf,
+        /// What was found.
+        source: bundle::read::VerifyError,
+    },
+    /// The signing key cannot be used.
+    #[error("signing key: {message}")]
+    Key {
+        /// What is wrong with it.
+        message: String,
+        /// What mends it.
+        hint: String,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "read", "write".
+        action: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A file's content is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Somebody pressed Ctrl-C, or asked the process to end.
+    #[error("interrupted; what was finished is kept, the same command goes on from there")]
+    Interrupted,
+}
+
+/// Result of the pipeline's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The process's exit code, as documented in `docs/src/reference/exit-codes.md`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            Self::Problems(_) | Self::Key { .. } => 3,
+            Self::Build(_) | Self::Image { .. } => 4,
+            Self::Verify { .. } => 5,
+            Self::Interrupted => 130,
+            Self::Process(_) | Self::Pack(_) | Self::Io { .. } | Self::Content { .. } => 1,
+        }
+    }
+
+    /// What the person can do about it, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Usage { hint, .. } | Self::Key { hint, .. } => Some(hint),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("free some space and run the same command again: it goes on where it stopped")
+            }
+            Self::Process(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// Turns an I/O error into one that names what was tried on which path.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,61 @@
+//! Files that are either whole or not there.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+use tempfile::NamedTempFile;
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path`: beside it first, synced, then renamed over it.
+///
+/// # Errors
+/// Any of that fails; `path` is then what it was.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = temporary_beside(path)?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    persist(file, path)
+}
+
+/// A temporary file in the folder of `path`, hidden, removed again unless it is given to [`persist`].
+///
+/// # Errors
+/// The folder cannot be made or written.
+pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    tempfile::Builder::new()
+        .prefix(".partial-")
+        .permissions(permissions())
+        .tempfile_in(folder)
+        .map_err(Error::io("create a file in", folder))
+}
+
+/// Syncs `file` and renames it to `path`.
+///
+/// # Errors
+/// Any of that fails; `path` is then what it was.
+pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.persist(path)
+        .map_err(|error| Error::io("write", path)(error.error))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io("sync", folder))
+}
+
+fn permissions() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o644)
+}
+
+/// Reads a JSON file; one that is not there, or is not of the shape, is none.
+///
+/// For caches only: what cannot be read is made again.
+pub(crate) fn read_cache<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,183 @@
+//! Looking into bundles: what is in one, whether it is whole, what differs between two.
+
+use std::{
+    fmt::{self, Write},
+    fs::File,
+    path::Path,
+};
+
+use bundle::{
+    diff::{BundleDiff, diff},
+    manifest::{AnyManifest, Manifest},
+    read::{Trust, read_manifest, verify},
+    signature::{PublicKey, TrustedKeys},
+};
+use serde::Serialize;
+
+use crate::{Error, Result, report};
+
+/// What a bundle says of itself; nothing of it is verified.
+///
+/// # Errors
+/// It cannot be read, or is no bundle.
+pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let found = read_manifest(file).map_err(|source| Error::Verify {
+        path: path.to_owned(),
+        source,
+    })?;
+    match found.manifest {
+        AnyManifest::V1(manifest) => Ok(Inspected { manifest: *manifest }),
+        AnyManifest::Legacy(_) => Err(Error::Verify {
+            path: path.to_owned(),
+            source: bundle::manifest::ManifestError::Legacy.into(),
+        }),
+    }
+}
+
+/// Checks a whole bundle, against `keys` if there are any.
+///
+/// # Errors
+/// It cannot be read, is damaged, or is signed by nobody who is trusted.
+pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedReport> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let trusted = TrustedKeys::new(keys.iter().cloned());
+    let trust = if keys.is_empty() {
+        Trust::Unsigned
+    } else {
+        Trust::Keys(&trusted)
+    };
+    let progress = report::Progress::start();
+    let size = file.metadata().map_err(Error::io("read", path))?.len();
+    let bar = progress.bytes("verifying", size);
+    let verified = verify(file, &trust, &|bytes| bar.inc(bytes));
+    bar.finish();
+    let verified = verified.map_err(|source| Error::Verify {
+        path: path.to_owned(),
+        source,
+    })?;
+    let manifest = verified.manifest();
+    Ok(VerifiedReport {
+        product: manifest.product.to_string(),
+        version: manifest.version.clone(),
+        images: manifest.images.len(),
+        signed_by: verified.signed_by().map(|key| key.to_string()),
+    })
+}
+
+/// Compares two bundles by their manifests; nothing of them is verified.
+///
+/// # Errors
+/// One cannot be read, or is no bundle.
+pub(crate) fn compare(from: &Path, to: &Path) -> Result<Compared> {
+    Ok(Compared(diff(&inspect(from)?.manifest, &inspect(to)?.manifest)))
+}
+
+/// A bundle's manifest, shown to a person.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    /// The manifest, not verified.
+    pub manifest: Manifest,
+}
+
+/// What was verified.
+#[derive(Debug, Serialize)]
+pub(crate) struct VerifiedReport {
+    product: String,
+    version: semver::Version,
+    images: usize,
+    /// The key that signed; none if no key was given to check against.
+    signed_by: Option<String>,
+}
+
+/// A difference, shown to a person.
+#[derive(Debug)]
+pub(crate) struct Compared(pub BundleDiff);
+
+impl fmt::Display for Inspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let manifest = &self.manifest;
+        let list =
+            |platforms: &[bundle::Platform]| platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        writeln!(
+            f,
+            "{} {} for {}",
+            manifest.product,
+            manifest.version,
+            list(&manifest.platforms)
+        )?;
+        writeln!(
+            f,
+            "format {}, made from commit {} of {}",
+            manifest.format_version,
+            manifest.commit.as_deref().unwrap_or("unknown"),
+            manifest.created_at
+        )?;
+        writeln!(f, "\nimages ({} in images.tar)", report::bytes(manifest.images_size))?;
+        for image in &manifest.image_details {
+            let substitute = if image.substitute { "  (a stand-in)" } else { "" };
+            writeln!(f, "  {}{substitute}", image.reference)?;
+            for on in &image.platforms {
+                let stored = on.layers.iter().map(|layer| layer.size).sum();
+                let unpacked = on.layers.iter().map(|layer| layer.uncompressed_size).sum();
+                let layers = on.layers.len();
+                writeln!(
+                    f,
+                    "    {:<14} {layers:>2} layers  {:>10}  {:>10} unpacked",
+                    on.platform.to_string(),
+                    report::bytes(stored).to_string(),
+                    report::bytes(unpacked).to_string()
+                )?;
+            }
+        }
+        writeln!(f, "\nfiles")?;
+        for file in &manifest.files {
+            writeln!(
+                f,
+                "  {:<32} {:>10}",
+                file.name.to_string(),
+                report::bytes(file.size).to_string()
+            )?;
+        }
+        let mut changelog = String::new();
+        for line in manifest.changelog.lines() {
+            writeln!(changelog, "  {line}")?;
+        }
+        write!(
+            f,
+            "\nchangelog\n{}\nnothing of this is verified; `cargo xtask bundle verify` does that",
+            changelog
+        )
+    }
+}
+
+impl fmt::Display for VerifiedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} is whole: {} images", self.product, self.version, self.images)?;
+        match &self.signed_by {
+            Some(key) => write!(f, ", signed by {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let diff = &self.0;
+        writeln!(f, "{} to {}", diff.from, diff.to)?;
+        for (name, change) in &diff.images {
+            writeln!(f, "  {name:<32} {}", format!("{change:?}").to_lowercase())?;
+        }
+        let mut lines = Vec::new();
+        for (platform, needs) in &diff.platforms {
+            lines.push(format!(
+                "{platform}: a device needs {} ({} unpacked): {} new layers, {} that it has",
+                report::bytes(needs.bytes_needed),
+                report::bytes(needs.uncompressed_bytes),
+                needs.layers_new,
+                needs.layers_kept
+            ));
+        }
+        write!(f, "{}", lines.join("\n"))
+    }
+}

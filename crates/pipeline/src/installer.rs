@@ -1,0 +1,89 @@
+//! `install.sh`: where a device's trust begins.
+//!
+//! The script is a template in which names, keys and the updater's checksums are filled in. It lies in every
+//! bundle and beside them, the same bytes each time, for all platforms of the release.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use bundle::{Digest, Platform, names::ProductName, signature::PublicKey};
+use semver::Version;
+
+const TEMPLATE: &str = include_str!("install.sh");
+
+/// The script's text.
+///
+/// `updaters` are the SHA-256 of the updater's binaries, `keys` the public keys as minisign writes them.
+pub(crate) fn script(
+    product: &ProductName,
+    version: &Version,
+    updaters: &BTreeMap<Platform, Digest>,
+    keys: &[PublicKey],
+) -> String {
+    let mut platforms = String::new();
+    for (platform, digest) in updaters {
+        // Writing to a String cannot fail.
+        write!(
+            platforms,
+            "    {}) binary={} sha256={} ;;\n",
+            machines(platform)
+                .iter()
+                .map(|machine| format!("Linux/{machine}"))
+                .collect::<Vec<_>>()
+                .join(" | "),
+            binary_name(platform),
+            digest.hex()
+        )
+        .ok();
+    }
+    let names = updaters.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    TEMPLATE
+        .replace("@PLATFORMS@\n", &platforms)
+        .replace("@PLATFORM_NAMES@", &names)
+        .replace("@PRODUCT@", product.as_str())
+        .replace("@VERSION@", &version.to_string())
+        .replace(
+            "@KEYS@",
+            &keys.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        )
+}
+
+/// The name of the updater's binary in the bundle.
+pub(crate) fn binary_name(platform: &Platform) -> String {
+    format!("bin/updater-{}-{}", platform.os(), platform.suffix())
+}
+
+/// What `uname -m` says on a platform.
+fn machines(platform: &Platform) -> Vec<&str> {
+    match (platform.architecture(), platform.variant()) {
+        ("amd64", _) => vec!["x86_64", "amd64"],
+        ("arm64", _) => vec!["aarch64", "arm64"],
+        ("arm", Some("v6")) => vec!["armv6l"],
+        ("arm", _) => vec!["armv7l", "armv8l"],
+        ("386", _) => vec!["i386", "i686"],
+        (other, _) => vec![other],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_filled_in() {
+        let updaters = ["linux/amd64", "linux/arm64"]
+            .map(|platform| (platform.parse().unwrap(), Digest::of(platform.as_bytes())))
+            .into_iter()
+            .collect();
+        let product = "webmacs".parse().unwrap();
+        let key = bundle::signature::generate(None).unwrap().public().clone();
+        let script = script(&product, &Version::new(2, 1, 0), &updaters, &[key.clone(), key.clone()]);
+        for placeholder in ["@PRODUCT@", "@VERSION@", "@KEYS@", "@PLATFORMS@", "@PLATFORM_NAMES@"] {
+            assert!(!script.contains(placeholder), "{placeholder} is left in:\n{script}");
+        }
+        assert!(
+            script.contains("Linux/aarch64 | Linux/arm64) binary=bin/updater-linux-arm64 sha256="),
+            "{script}"
+        );
+        assert!(script.contains(&format!("keys='{key}\n{key}'")), "{script}");
+    }
+}

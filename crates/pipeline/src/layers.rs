@@ -1,0 +1,320 @@
+//! The layer store: every layer in the form in which bundles carry it.
+//!
+//! BuildKit hands over layers uncompressed, which it does several times faster than compressing them. They
+//! are compressed here, on all processors, once: the store remembers by diff ID and compression what it
+//! made, and files are found under their digest as in an OCI layout. The same input and settings
+//! give the same bytes on every machine, whatever its builder and its number of processors.
+//!
+//! zstd frames have a window of 8 MiB, which every reader must support (RFC 8878 §3.1.1.1.2).
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use bundle::{Digest, Hasher, HashingReader, manifest::LayerRecord};
+use oci_spec::image::{Descriptor, MediaType};
+use serde::{Deserialize, Serialize};
+use zstd::zstd_safe::CParameter;
+
+use crate::{
+    Error, Result,
+    declaration::{Compression, Layers},
+    fsx, interrupt,
+    layout::{Layout, digest},
+};
+
+/// Base-2 logarithm of the window: 8 MiB.
+const WINDOW_LOG: u32 = 23;
+
+/// What one worker compresses at a time. Fixed, since it shows in the bytes; small, since memory is what
+/// the machine has least of.
+const JOB_BYTES: u32 = 8 << 20;
+
+/// How much of the window a job sees of the one before it: 7 of 9 is a quarter.
+const OVERLAP_LOG: u32 = 7;
+
+/// More workers than this only cost memory.
+const MOST_WORKERS: usize = 4;
+
+/// A folder of layers.
+#[derive(Debug)]
+pub(crate) struct LayerStore {
+    folder: PathBuf,
+    settings: Layers,
+    known: BTreeMap<String, LayerRecord>,
+}
+
+/// What is known about a layer that is carried as it came.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    layers: BTreeMap<String, LayerRecord>,
+}
+
+impl LayerStore {
+    /// The store in `folder`, which need not exist.
+    pub(crate) fn open(folder: impl Into<PathBuf>, settings: Layers) -> Self {
+        let folder = folder.into();
+        let known =
+            fsx::read_cache::<Known>(&folder.join("layers.json")).map_or_else(BTreeMap::new, |known| known.layers);
+        Self {
+            folder,
+            settings,
+            known,
+        }
+    }
+
+    /// The folder, in which blobs lie as in an OCI layout.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Gives the layer `descriptor` of `layout` in the form in which bundles carry it.
+    ///
+    /// # Errors
+    /// The layer is missing, is not the one of `diff_id`, or has an unknown form; the store cannot be written.
+    pub(crate) fn provide(
+        &mut self,
+        layout: &Layout,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+    ) -> Result<LayerRecord> {
+        let source = digest(descriptor).map_err(|message| refused(layout, message))?;
+        let form = Form::of(descriptor.media_type()).map_err(|message| refused(layout, message))?;
+        let target = match (form, self.settings.compression) {
+            (Form::Plain, compression) => Some(compression),
+            (Form::Zstd, Compression::Gzip) => Some(Compression::Gzip),
+            // Gzip is read by everybody, so it is carried as it came.
+            (Form::Zstd | Form::Gzip, _) => None,
+        };
+        let key = match target {
+            Some(compression) => format!("{diff_id} {compression:?} {}", self.settings.level()),
+            None => source.to_string(),
+        };
+        if let Some(known) = self.known.get(&key) {
+            let file = if target.is_some() {
+                self.blob_path(&known.digest)
+            } else {
+                layout.blob_path(&source)
+            };
+            let complete = fs::metadata(&file).is_ok_and(|file| file.len() == known.size);
+            if complete && known.diff_id == *diff_id {
+                return Ok(known.clone());
+            }
+        }
+        let path = layout.blob_path(&source);
+        let record = match target {
+            None => measure(&path, source, descriptor.media_type(), diff_id)?,
+            Some(compression) => self.compress(&path, form, compression, diff_id)?,
+        };
+        self.known.insert(key, record.clone());
+        self.remember()?;
+        Ok(record)
+    }
+
+    /// Writes a small blob, such as a manifest, and gives its digest.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let path = self.blob_path(&digest);
+        if fs::read(&path).ok().as_deref() != Some(bytes) {
+            fsx::write_atomically(&path, bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// Removes a blob that turned out to be damaged, so that it is made again.
+    pub(crate) fn forget(&mut self, digest: &Digest) {
+        // A blob that cannot be removed is found damaged again.
+        fs::remove_file(self.blob_path(digest)).ok();
+        self.known.retain(|_, record| record.digest != *digest);
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn remember(&self) -> Result<()> {
+        let path = self.folder.join("layers.json");
+        let text = serde_json::to_vec_pretty(&Known {
+            layers: self.known.clone(),
+        })
+        .map_err(|error| Error::Content {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+        fsx::write_atomically(&path, &text)
+    }
+
+    fn compress(&self, path: &Path, form: Form, compression: Compression, diff_id: &Digest) -> Result<LayerRecord> {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        let plain: Box<dyn Read> = match form {
+            Form::Plain => Box::new(file),
+            Form::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+            Form::Zstd => Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path))?),
+        };
+        let mut plain = HashingReader::new(interrupt::Watch(plain));
+        let temporary = fsx::temporary_beside(&self.blob_path(diff_id))?;
+        let out = HashingWriter::new(BufWriter::with_capacity(1 << 20, temporary.as_file()));
+        let level = self.settings.level();
+        let (out, media_type) = match compression {
+            Compression::Zstd => {
+                let pledged = (form == Form::Plain).then_some(size);
+                (
+                    compress_zstd(&mut plain, out, level, pledged),
+                    MediaType::ImageLayerZstd,
+                )
+            }
+            Compression::Gzip => (compress_gzip(&mut plain, out, level), MediaType::ImageLayerGzip),
+        };
+        let (digest, written) = out
+            .and_then(HashingWriter::finish)
+            .map_err(interrupt::or_io("compress", path))?;
+        let (found, uncompressed_size) = plain.finish();
+        if found != *diff_id {
+            return Err(Error::Content {
+                path: path.to_owned(),
+                message: format!("is damaged: its diff ID is {found}, expected {diff_id}"),
+            });
+        }
+        fsx::persist(temporary, &self.blob_path(&digest))?;
+        Ok(LayerRecord {
+            digest,
+            size: written,
+            media_type: media_type.to_string(),
+            diff_id: *diff_id,
+            uncompressed_size,
+        })
+    }
+}
+
+/// How a layer lies in a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Form {
+    fn of(media_type: &MediaType) -> Result<Self, String> {
+        match media_type.as_ref() {
+            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+                Ok(Self::Plain)
+            }
+            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+                Ok(Self::Gzip)
+            }
+            "application/vnd.oci.image.layer.v1.tar+zstd" => Ok(Self::Zstd),
+            other => Err(format!("has a layer of the unknown media type {other}")),
+        }
+    }
+}
+
+/// Measures a layer that is carried as it came.
+fn measure(path: &Path, digest: Digest, media_type: &MediaType, diff_id: &Digest) -> Result<LayerRecord> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let size = file.metadata().map_err(Error::io("read", path))?.len();
+    let damaged = |message: String| Error::Content {
+        path: path.to_owned(),
+        message,
+    };
+    let mut reader = HashingReader::new(interrupt::Watch(file));
+    let media_type = media_type.to_string();
+    let facts = bundle::measure_layer(&mut reader, &media_type).map_err(|error| damaged(error.to_string()))?;
+    let (found, _) = reader.finish();
+    if found != digest {
+        return Err(damaged(format!("is damaged: its digest is {found}")));
+    }
+    if facts.diff_id != *diff_id {
+        return Err(damaged(format!(
+            "is not its configuration's: its diff ID is {}, expected {diff_id}",
+            facts.diff_id
+        )));
+    }
+    Ok(LayerRecord {
+        digest,
+        size,
+        media_type,
+        diff_id: facts.diff_id,
+        uncompressed_size: facts.uncompressed_size,
+    })
+}
+
+fn compress_zstd<W: Write>(plain: &mut impl Read, out: W, level: u8, pledged: Option<u64>) -> io::Result<W> {
+    let mut encoder = zstd::Encoder::new(out, i32::from(level))?;
+    encoder.set_pledged_src_size(pledged)?;
+    for parameter in [
+        CParameter::WindowLog(WINDOW_LOG),
+        // At least one: without workers the format of the output is another.
+        CParameter::NbWorkers(workers()),
+        CParameter::JobSize(JOB_BYTES),
+        CParameter::OverlapSizeLog(OVERLAP_LOG),
+    ] {
+        encoder.set_parameter(parameter)?;
+    }
+    io::copy(plain, &mut encoder)?;
+    encoder.finish()
+}
+
+fn compress_gzip<W: Write>(plain: &mut impl Read, out: W, level: u8) -> io::Result<W> {
+    let level = flate2::Compression::new(u32::from(level));
+    let mut encoder = flate2::GzBuilder::new()
+        .mtime(0)
+        .operating_system(255)
+        .write(out, level);
+    io::copy(plain, &mut encoder)?;
+    encoder.finish()
+}
+
+fn workers() -> u32 {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(processors.min(MOST_WORKERS)).unwrap_or(1)
+}
+
+fn refused(layout: &Layout, message: String) -> Error {
+    Error::Image {
+        subject: layout.folder().display().to_string(),
+        message,
+    }
+}
+
+/// Hashes and counts what is written through it.
+struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> HashingWriter<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Hasher::new(),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<(Digest, u64)> {
+        self.inner.flush()?;
+        let length = self.hasher.length();
+        Ok((self.hasher.finish(), length))
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,235 @@
+//! OCI image layouts in folders, and the images that lie in them.
+//!
+//! What BuildKit exported and parts that other machines built have this form. Attestation manifests
+//! (`unknown/unknown`) are left out here, so that nothing later sees them.
+//! Source: OCI image specification 1.1, "Image Layout", "Image Index"; BuildKit "Attestation storage".
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use bundle::{Digest, Platform};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// Manifests, configurations and indexes are small; larger ones are refused unread.
+const MOST_JSON_BYTES: u64 = 4 << 20;
+
+/// The annotation under which an image's full name is kept, as containerd reads it.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// The annotation that marks an image as made from a stand-in.
+pub(crate) const SUBSTITUTE: &str = "org.update-bundle.substitute";
+
+/// The annotation that keeps where a registry image came from.
+pub(crate) const SOURCE: &str = "org.update-bundle.source";
+
+/// The annotation under which BuildKit and containerd keep an image's tag, or its full name.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// A folder with an OCI image layout.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    folder: PathBuf,
+}
+
+/// An image of a layout: a name, and a manifest for each platform.
+#[derive(Clone, Debug)]
+pub(crate) struct LayoutImage {
+    /// The full name, if the layout has one: `docker.io/library/webmacs-backend:2.1.0`.
+    pub name: Option<String>,
+    /// The entry of the layout's index: an image index, or a single manifest.
+    pub entry: Descriptor,
+    /// The annotations of that entry.
+    pub annotations: BTreeMap<String, String>,
+    /// The manifests, by platform.
+    pub manifests: BTreeMap<Platform, Descriptor>,
+}
+
+impl Layout {
+    /// The layout in `folder`.
+    ///
+    /// # Errors
+    /// `folder` holds no layout.
+    pub(crate) fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Self { folder: folder.into() };
+        let marker = layout.folder.join("oci-layout");
+        if !marker.is_file() {
+            return Err(Error::Image {
+                subject: layout.folder.display().to_string(),
+                message: "is not an OCI image layout: `oci-layout` is missing".to_owned(),
+            });
+        }
+        Ok(layout)
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of a blob.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The layout's images, in the order of its index.
+    ///
+    /// # Errors
+    /// The index, or a manifest that it leads to, is missing, damaged, or not what it says.
+    pub(crate) fn images(&self) -> Result<Vec<LayoutImage>> {
+        let path = self.folder.join("index.json");
+        let index: ImageIndex = self.parse(&path, &read_small(&path)?)?;
+        index.manifests().iter().map(|entry| self.image(entry)).collect()
+    }
+
+    /// Reads a manifest and its configuration.
+    ///
+    /// # Errors
+    /// One of them is missing, damaged, or not what it says.
+    pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<(ImageManifest, ImageConfiguration)> {
+        let manifest: ImageManifest = self.json(descriptor)?;
+        let config: ImageConfiguration = self.json(manifest.config())?;
+        if config.rootfs().diff_ids().len() != manifest.layers().len() {
+            return Err(self.refused(format!(
+                "manifest {} has {} layers, its configuration {} diff IDs",
+                descriptor.digest(),
+                manifest.layers().len(),
+                config.rootfs().diff_ids().len()
+            )));
+        }
+        Ok((manifest, config))
+    }
+
+    fn image(&self, entry: &Descriptor) -> Result<LayoutImage> {
+        let annotations: BTreeMap<_, _> = entry
+            .annotations()
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let name = annotations
+            .get(IMAGE_NAME)
+            .or_else(|| annotations.get(REF_NAME))
+            .cloned();
+        let mut manifests = BTreeMap::new();
+        let entries = match entry.media_type() {
+            MediaType::ImageIndex => self.json::<ImageIndex>(entry)?.manifests().clone(),
+            _ => vec![entry.clone()],
+        };
+        for manifest in entries {
+            if is_attestation(&manifest) {
+                continue;
+            }
+            let platform = self.platform(&manifest)?;
+            if manifests.insert(platform.clone(), manifest).is_some() {
+                return Err(self.refused(format!("has two manifests for {platform}")));
+            }
+        }
+        Ok(LayoutImage {
+            name,
+            entry: entry.clone(),
+            annotations,
+            manifests,
+        })
+    }
+
+    fn platform(&self, manifest: &Descriptor) -> Result<Platform> {
+        let text = match manifest.platform() {
+            Some(platform) => platform_of(platform),
+            None => {
+                let (_, config) = self.manifest(manifest)?;
+                platform_text(
+                    &config.os().to_string(),
+                    &config.architecture().to_string(),
+                    config.variant().as_deref(),
+                )
+            }
+        };
+        text.parse()
+            .map_err(|error| self.refused(format!("platform {text}: {error}")))
+    }
+
+    fn json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
+        let digest = digest(descriptor).map_err(|message| self.refused(message))?;
+        let path = self.blob_path(&digest);
+        let bytes = read_small(&path)?;
+        if Digest::of(&bytes) != digest {
+            return Err(Error::Content {
+                path,
+                message: "does not have the digest that is its name".to_owned(),
+            });
+        }
+        self.parse(&path, &bytes)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, path: &Path, bytes: &[u8]) -> Result<T> {
+        serde_json::from_slice(bytes).map_err(|error| Error::Content {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+    }
+
+    fn refused(&self, message: String) -> Error {
+        Error::Image {
+            subject: self.folder.display().to_string(),
+            message,
+        }
+    }
+}
+
+/// The digest of a descriptor; only SHA-256 is known here.
+///
+/// # Errors
+/// The digest is of another algorithm, as a message.
+pub(crate) fn digest(descriptor: &Descriptor) -> Result<Digest, String> {
+    let text = descriptor.digest().to_string();
+    Digest::from_str(&text).map_err(|error| format!("digest {text}: {error}"))
+}
+
+/// The platform of an index entry, as [`Platform`] is written.
+pub(crate) fn platform_of(platform: &oci_spec::image::Platform) -> String {
+    platform_text(
+        &platform.os().to_string(),
+        &platform.architecture().to_string(),
+        platform.variant().as_deref(),
+    )
+}
+
+/// `os/architecture[/variant]`; `v8` is what arm64 means anyway, so it is left out.
+fn platform_text(os: &str, architecture: &str, variant: Option<&str>) -> String {
+    match variant {
+        None | Some("") => format!("{os}/{architecture}"),
+        Some("v8") if architecture == "arm64" => format!("{os}/{architecture}"),
+        Some(variant) => format!("{os}/{architecture}/{variant}"),
+    }
+}
+
+fn is_attestation(manifest: &Descriptor) -> bool {
+    let unknown = manifest.platform().as_ref().is_some_and(|platform| {
+        platform.os().to_string() == "unknown" && platform.architecture().to_string() == "unknown"
+    });
+    let marked = manifest.annotations().as_ref().is_some_and(|annotations| {
+        annotations
+            .get("vnd.docker.reference.type")
+            .is_some_and(|kind| kind == "attestation-manifest")
+    });
+    unknown || marked
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let size = fs::metadata(path).map_err(Error::io("read", path))?.len();
+    if size > MOST_JSON_BYTES {
+        let message = format!("has {size} bytes, too many for a manifest");
+        return Err(Error::Content {
+            path: path.to_owned(),
+            message,
+        });
+    }
+    fs::read(path).map_err(Error::io("read", path))
+}

@@ -1,0 +1,282 @@
+//! Parts: what one machine built, for another to merge.
+//!
+//! A part is an OCI image layout with the images of some platforms, and the updater's binaries as artifacts
+//! beside them. It can lie in a folder, a tar file, or a zip file as GitHub hands artifacts over. Its bytes
+//! are checked against their digests like any layout's.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
+
+use bundle::{BlobStore, Digest, DirStore, Platform, reference::normalise};
+use oci_spec::image::ImageManifest;
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Result,
+    collect::{Collected, annotations},
+    declaration::split_tag,
+    fsx, interrupt,
+    layout::{Layout, LayoutImage, digest},
+};
+
+/// Marks the updater's binaries among the images of a part.
+const ROLE: &str = "org.update-bundle.role";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const BINARY: &str = "application/vnd.update-bundle.updater.v1";
+
+/// The full name of an image: `postgres:17` is `docker.io/library/postgres:17`.
+pub(crate) fn full_name(reference: &str) -> String {
+    match split_tag(reference) {
+        Some((name, tag)) => format!("{}:{tag}", normalise(name)),
+        None => normalise(reference),
+    }
+}
+
+/// Writes `collected` as a part into `folder`, which must be empty or not there.
+///
+/// # Errors
+/// The folder cannot be written, or is not empty; a blob is missing.
+pub(crate) fn write(folder: &Path, collected: &Collected) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    if fs::read_dir(folder)
+        .map_err(Error::io("read", folder))?
+        .next()
+        .is_some()
+    {
+        return Err(Error::Usage {
+            message: format!("{} is not empty", folder.display()),
+            hint: "name a folder that does not exist yet".to_owned(),
+        });
+    }
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
+    let store = DirStore::new(collected.stores.clone());
+    let mut entries = Vec::new();
+    for image in &collected.images {
+        let annotations = annotations(image);
+        for (platform, parts) in &image.input.platforms {
+            for (blob, _) in parts.blobs() {
+                copy_blob(&store, &blobs, &blob)?;
+            }
+            entries.push(entry(&parts.manifest, parts.manifest_size, platform, &annotations));
+        }
+    }
+    for (platform, binary) in &collected.updaters {
+        let bytes = fs::read(binary).map_err(Error::io("read", binary))?;
+        let config = b"{}";
+        let manifest = artifact(&bytes, config);
+        for blob in [bytes.as_slice(), config, &manifest] {
+            fsx::write_atomically(&blobs.join(Digest::of(blob).hex()), blob)?;
+        }
+        let annotations = BTreeMap::from([(ROLE.to_owned(), "updater".to_owned())]);
+        entries.push(entry(
+            &Digest::of(&manifest),
+            manifest.len() as u64,
+            platform,
+            &annotations,
+        ));
+    }
+    let index =
+        json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries });
+    fsx::write_atomically(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    fsx::write_atomically(&folder.join("index.json"), index.to_string().as_bytes())
+}
+
+/// The updater's binary that `image` is, if it is one.
+///
+/// # Errors
+/// It is one, and it is missing or damaged.
+pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Platform, PathBuf)>> {
+    if image.annotations.get(ROLE).map(String::as_str) != Some("updater") {
+        return Ok(None);
+    }
+    let refused = |message: String| Error::Image {
+        subject: layout.folder().display().to_string(),
+        message,
+    };
+    let Some((platform, descriptor)) = image.manifests.first_key_value() else {
+        return Err(refused("holds an updater for no platform".to_owned()));
+    };
+    let path = layout.blob_path(&digest(descriptor).map_err(refused)?);
+    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+    let manifest: ImageManifest = serde_json::from_slice(&bytes).map_err(|error| Error::Content {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    let [binary] = manifest.layers().as_slice() else {
+        return Err(refused("holds an updater that is not one file".to_owned()));
+    };
+    let expected = digest(binary).map_err(refused)?;
+    let path = layout.blob_path(&expected);
+    let file = File::open(&path).map_err(Error::io("read", &path))?;
+    let (found, _) = bundle::hash_all(file).map_err(Error::io("read", &path))?;
+    if found != expected {
+        return Err(Error::Content {
+            path,
+            message: "does not have the digest that is its name".to_owned(),
+        });
+    }
+    Ok(Some((platform.clone(), path)))
+}
+
+/// Makes the layout of `part` available as a folder; archives are unpacked into `scratch`.
+///
+/// # Errors
+/// The part cannot be read, is no layout, or holds names that no layout has.
+pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
+    if part.is_dir() {
+        return Layout::open(part);
+    }
+    let mut file = File::open(part).map_err(Error::io("read", part))?;
+    let mut magic = [0; 4];
+    file.read_exact(&mut magic).map_err(Error::io("read", part))?;
+    if scratch.exists() {
+        fs::remove_dir_all(scratch).map_err(Error::io("remove", scratch))?;
+    }
+    fs::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
+    let file = File::open(part).map_err(Error::io("read", part))?;
+    if magic == *b"PK\x03\x04" {
+        unpack_zip(part, file, scratch)?;
+    } else {
+        unpack_tar(part, file, scratch)?;
+    }
+    Layout::open(scratch)
+}
+
+fn unpack_tar(part: &Path, file: File, scratch: &Path) -> Result<()> {
+    let read = |error| Error::io("read", part)(error);
+    let mut archive = tar::Archive::new(io::BufReader::new(file));
+    for entry in archive.entries().map_err(read)? {
+        let mut entry = entry.map_err(read)?;
+        if entry.header().entry_type().is_dir() {
+            continue;
+        }
+        let name = entry.path().map_err(read)?.into_owned();
+        if !entry.header().entry_type().is_file() {
+            return Err(refused(part, format!("{} is not a plain file", name.display())));
+        }
+        unpack_file(part, scratch, &name, &mut entry)?;
+    }
+    Ok(())
+}
+
+fn unpack_zip(part: &Path, file: File, scratch: &Path) -> Result<()> {
+    let unreadable = |error: zip::result::ZipError| refused(part, error.to_string());
+    let mut archive = zip::ZipArchive::new(file).map_err(unreadable)?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(unreadable)?;
+        if entry.is_dir() {
+            continue;
+        }
+        let name = PathBuf::from(entry.name().map_err(unreadable)?.as_ref());
+        unpack_file(part, scratch, &name, &mut entry)?;
+    }
+    Ok(())
+}
+
+/// Unpacks one file, if its name is one that a layout has.
+fn unpack_file(part: &Path, scratch: &Path, name: &Path, content: &mut impl Read) -> Result<()> {
+    let name: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
+    let text = name.to_string_lossy();
+    let is_blob = text
+        .strip_prefix("blobs/sha256/")
+        .is_some_and(|hex| Digest::from_hex(hex).is_ok());
+    if !is_blob && text != "index.json" && text != "oci-layout" {
+        return Err(refused(
+            part,
+            format!("{text} does not belong into an OCI image layout"),
+        ));
+    }
+    let path = scratch.join(&name);
+    let folder = path.parent().unwrap_or(scratch);
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
+    io::copy(&mut interrupt::Watch(content), &mut file).map_err(interrupt::or_io("unpack", part))?;
+    Ok(())
+}
+
+fn copy_blob(store: &DirStore, blobs: &Path, blob: &Digest) -> Result<()> {
+    let path = blobs.join(blob.hex());
+    if path.exists() {
+        return Ok(());
+    }
+    let mut from = store.open(blob).map_err(Error::io("read", &path))?;
+    let mut to = fsx::temporary_beside(&path)?;
+    io::copy(&mut interrupt::Watch(&mut from), &mut to).map_err(interrupt::or_io("write", &path))?;
+    fsx::persist(to, &path)
+}
+
+fn entry(digest: &Digest, size: u64, platform: &Platform, annotations: &BTreeMap<String, String>) -> Value {
+    let mut value = json!({ "os": platform.os(), "architecture": platform.architecture() });
+    if let Some(variant) = platform.variant() {
+        value["variant"] = json!(variant);
+    }
+    json!({ "mediaType": MANIFEST, "digest": digest, "size": size, "platform": value, "annotations": annotations })
+}
+
+/// The manifest of an artifact with one file (OCI image specification 1.1, "Guidelines for Artifact Usage").
+fn artifact(binary: &[u8], config: &[u8]) -> Vec<u8> {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": BINARY,
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(config), "size": config.len() },
+        "layers": [{ "mediaType": BINARY, "digest": Digest::of(binary), "size": binary.len() }],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn refused(part: &Path, message: String) -> Error {
+    Error::Image {
+        subject: part.display().to_string(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar_with(name: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut builder = tar::Builder::new(file.as_file());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        builder.append(&header, &b"x"[..]).unwrap();
+        builder.finish().unwrap();
+        drop(builder);
+        file
+    }
+
+    #[test]
+    fn names_that_no_layout_has_are_refused() {
+        let hex = "a".repeat(64);
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "../index.json",
+            "/index.json",
+            "blobs/sha256/x",
+            "a",
+            &format!("blobs/sha256/../{hex}"),
+        ] {
+            let part = tar_with(name);
+            let error = import(part.path(), &dir.path().join("scratch"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("does not belong"), "{name}: {error}");
+        }
+        let part = tar_with(&format!("./blobs/sha256/{hex}"));
+        let error = import(part.path(), &dir.path().join("scratch"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("`oci-layout` is missing"), "{error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! The plan: everything a release will do, as data.
+//!
+//! [`plan`] turns declaration, facts and request into steps and does nothing itself. `--plan` prints them;
+//! [`crate::release`] executes them in one `match`.
+
+use std::{fmt, path::PathBuf};
+
+use bundle::Platform;
+use semver::Version;
+use serde::Serialize;
+
+use crate::{
+    Error, Problem, Result,
+    bake::{BakeFile, BuildRequest, UPDATER, bake_file},
+    check,
+    declaration::{ArchiveKind, BundleKind},
+    facts::{Facts, Workspace},
+    pins::Pin,
+};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The version.
+    pub version: Version,
+    /// The platforms; all that are declared if empty.
+    pub platforms: Vec<Platform>,
+    /// The buildx builder; the current one if none.
+    pub builder: Option<String>,
+    /// Build without any network.
+    pub offline: bool,
+    /// Build without the build cache.
+    pub no_cache: bool,
+    /// The network of `RUN`, if it is not the builder's default.
+    pub network: Option<String>,
+    /// Parts that were built elsewhere; nothing is built here if there are any.
+    pub parts: Vec<PathBuf>,
+    /// Write the archives as zip, too.
+    pub zip: bool,
+    /// Accept a work tree with changes that are not committed.
+    pub allow_dirty: bool,
+    /// What comes out in the end.
+    pub output: Output,
+}
+
+/// What comes out in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bundles in `dist/`.
+    Bundles,
+    /// A part for another machine to merge, in this folder.
+    Part(PathBuf),
+}
+
+/// Everything a release will do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The product.
+    pub product: String,
+    /// The version.
+    pub version: Version,
+    /// The platforms.
+    pub platforms: Vec<Platform>,
+    /// Where registry images come from.
+    pub pins: Vec<Pin>,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What the person should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// One thing that a release does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// Builds all images and the updater's binaries.
+    Build {
+        /// The builder; the current one if none.
+        builder: Option<String>,
+        /// Whether the build cache is left aside.
+        no_cache: bool,
+        /// What `docker buildx bake` is given.
+        bake: BakeFile,
+    },
+    /// Unpacks a part that was built elsewhere.
+    Import {
+        /// The folder, tar or zip file.
+        part: PathBuf,
+    },
+    /// Reads what was built or imported, compresses layers, and checks that every image has every platform.
+    Collect {
+        /// The images' references.
+        images: Vec<String>,
+        /// The platforms that each must have.
+        platforms: Vec<Platform>,
+    },
+    /// Writes manifest, signature and one bundle.
+    Pack {
+        /// The bundle's file.
+        path: PathBuf,
+        /// The archive's format.
+        #[serde(serialize_with = "archive_name")]
+        archive: ArchiveKind,
+        /// The platforms in it.
+        platforms: Vec<Platform>,
+        /// Whether it holds all platforms of the release in one image index.
+        multi_platform: bool,
+    },
+    /// Writes the checksums of all bundles, and the installer beside them.
+    Checksums {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Writes a part for another machine to merge.
+    Part {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Makes the plan. Does no input or output.
+///
+/// # Errors
+/// [`Error::Problems`] with everything that stands against the release.
+pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<Plan> {
+    let declaration = &workspace.declaration;
+    let mut problems = check::repository(workspace, facts, request);
+    let platforms = platforms(workspace, request, &mut problems);
+    let mut pins = Vec::new();
+    if request.parts.is_empty() {
+        for reference in facts.references(declaration) {
+            match Pin::resolve(&reference, &facts.lock, &facts.vendor, request.offline) {
+                Ok(pin) => pins.push(pin),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    problems.extend(pins.iter().filter_map(Pin::warning));
+    let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
+    if !errors.is_empty() {
+        return Err(Error::Problems(errors.into_iter().chain(warnings).collect()));
+    }
+    let steps = steps(workspace, facts, request, &platforms, &pins);
+    let version = request.version.clone();
+    Ok(Plan {
+        product: declaration.product.to_string(),
+        version,
+        platforms,
+        pins,
+        steps,
+        warnings,
+    })
+}
+
+fn steps(workspace: &Workspace, facts: &Facts, request: &Request, platforms: &[Platform], pins: &[Pin]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if request.parts.is_empty() {
+        let build = BuildRequest {
+            version: &request.version,
+            platforms,
+            pins,
+            offline: request.offline,
+            network: request.network.as_deref(),
+        };
+        let bake = bake_file(workspace, facts, &build);
+        steps.push(Step::Build {
+            builder: request.builder.clone(),
+            no_cache: request.no_cache,
+            bake,
+        });
+    } else {
+        steps.extend(request.parts.iter().map(|part| Step::Import { part: part.clone() }));
+    }
+    let images = image_references(workspace, &request.version);
+    steps.push(Step::Collect {
+        images,
+        platforms: platforms.to_vec(),
+    });
+    match &request.output {
+        Output::Part(path) => steps.push(Step::Part { path: path.clone() }),
+        Output::Bundles => {
+            steps.extend(packs(workspace, request, platforms));
+            steps.push(Step::Checksums {
+                path: workspace.dist.join("SHA256SUMS"),
+            });
+        }
+    }
+    steps
+}
+
+/// The images' references as the compose file has them on the device, in the declaration's order.
+pub fn image_references(workspace: &Workspace, version: &Version) -> Vec<String> {
+    use crate::declaration::Image;
+    let reference = |image: &Image| match image {
+        Image::Built(built) => format!("{}:{version}", built.name),
+        Image::Registry(registry) => registry.reference(),
+    };
+    workspace.declaration.images.iter().map(reference).collect()
+}
+
+fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Vec<Step> {
+    let declaration = &workspace.declaration;
+    let mut archives = declaration.archives.clone();
+    if request.zip && !archives.contains(&ArchiveKind::Zip) {
+        archives.push(ArchiveKind::Zip);
+    }
+    let limited = platforms.len() < declaration.platforms.len();
+    let mut scopes: Vec<(String, Vec<Platform>)> = Vec::new();
+    let mut add = |name: String, platforms: Vec<Platform>| {
+        if !scopes.iter().any(|(known, _)| *known == name) {
+            scopes.push((name, platforms));
+        }
+    };
+    let suffix = |platforms: &[Platform]| platforms.iter().map(Platform::suffix).collect::<Vec<_>>().join("-");
+    for kind in &declaration.bundles {
+        match kind {
+            // A limited release must not look like a whole one.
+            BundleKind::All if limited => add(format!("-{}", suffix(platforms)), platforms.to_vec()),
+            BundleKind::All => add(String::new(), platforms.to_vec()),
+            BundleKind::PerPlatform => {
+                for platform in platforms {
+                    add(format!("-{}", platform.suffix()), vec![platform.clone()]);
+                }
+            }
+        }
+    }
+    let mut steps = Vec::new();
+    for (name, platforms) in scopes {
+        for archive in &archives {
+            let file = format!(
+                "{}-update-{}{name}.{}",
+                declaration.product,
+                request.version,
+                extension(*archive)
+            );
+            steps.push(Step::Pack {
+                path: workspace.dist.join(file),
+                archive: *archive,
+                multi_platform: platforms.len() > 1,
+                platforms: platforms.clone(),
+            });
+        }
+    }
+    steps
+}
+
+fn platforms(workspace: &Workspace, request: &Request, problems: &mut Vec<Problem>) -> Vec<Platform> {
+    let declared = &workspace.declaration.platforms;
+    if request.platforms.is_empty() {
+        return declared.clone();
+    }
+    let mut platforms = Vec::new();
+    for platform in &request.platforms {
+        if !declared.contains(platform) {
+            let known = declared.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            problems.push(
+                Problem::error(format!("--platform {platform}"), "is not declared")
+                    .hint(format!("declared are: {known}")),
+            );
+        } else if !platforms.contains(platform) {
+            platforms.push(platform.clone());
+        }
+    }
+    platforms.sort();
+    platforms
+}
+
+fn extension(archive: ArchiveKind) -> &'static str {
+    match archive {
+        ArchiveKind::TarGz => "tar.gz",
+        ArchiveKind::Zip => "zip",
+    }
+}
+
+fn archive_name<S: serde::Serializer>(archive: &ArchiveKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(extension(*archive))
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} for {}", self.product, self.version, join(&self.platforms))?;
+        for pin in &self.pins {
+            writeln!(f, "  {} is {}", pin.reference, pin.context())?;
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:>3}. {step}", index + 1)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "{warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build {
+                builder,
+                no_cache,
+                bake,
+            } => {
+                let cache = if *no_cache { ", without cache" } else { "" };
+                write!(
+                    f,
+                    "build with docker buildx bake on {}{cache}",
+                    builder.as_deref().unwrap_or("the current builder")
+                )?;
+                for (name, target) in &bake.target {
+                    let what = if name == UPDATER {
+                        "updater binaries"
+                    } else {
+                        target.tags.first().map_or("", String::as_str)
+                    };
+                    write!(f, "\n       {what} for {}", join(&target.platforms))?;
+                }
+                Ok(())
+            }
+            Self::Import { part } => write!(f, "import {}", part.display()),
+            Self::Collect { images, platforms } => {
+                write!(
+                    f,
+                    "collect {} images for {}, compress their layers",
+                    images.len(),
+                    join(platforms)
+                )
+            }
+            Self::Pack { path, platforms, .. } => write!(f, "sign and pack {} for {}", path.display(), join(platforms)),
+            Self::Checksums { path } => write!(f, "write {} and install.sh", path.display()),
+            Self::Part { path } => write!(f, "write the part {}", path.display()),
+        }
+    }
+}
+
+fn join(platforms: &[Platform]) -> String {
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,380 @@
+//! A release: declaration → facts → plan → build → collect → sign and pack → checksums.
+//!
+//! The plan's steps are executed in order, each in one arm of one `match`. A step that was done before from
+//! the same inputs is found done: BuildKit's cache is asked for the build, digests for layers and bundles.
+//! So a release that was interrupted goes on where it stopped, and one of which nothing changed
+//! writes nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use bundle::{Digest, PackError};
+use serde::Serialize;
+
+use crate::{
+    Error, Problem, Result, bake, check,
+    collect::{self, Collected},
+    facts::{Facts, Workspace},
+    fsx, interrupt, keys,
+    keys::Signer,
+    layers::LayerStore,
+    layout::Layout,
+    machine::{self, Machine},
+    manifest::{self, BundleFile},
+    pack::{Packed, Packer},
+    part,
+    plan::{Output, Plan, Request, Step, plan},
+    report::Progress,
+};
+
+/// What a release left behind.
+#[derive(Clone, Debug, Serialize)]
+pub struct Released {
+    /// The product.
+    pub product: String,
+    /// The version.
+    pub version: semver::Version,
+    /// The bundles.
+    pub bundles: Vec<Packed>,
+    /// The part, if one was asked for.
+    pub part: Option<PathBuf>,
+    /// The key that signed.
+    pub signed_by: Option<String>,
+    /// Images that were made from stand-ins.
+    pub substitutes: Vec<String>,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// Reads everything that a plan depends on, and makes it. Changes nothing.
+///
+/// # Errors
+/// What [`Facts::read`] and [`plan`] find wrong.
+pub fn prepare(workspace: &Workspace, request: &Request) -> Result<(Facts, Plan)> {
+    let facts = Facts::read(workspace, &request.version)?;
+    let plan = plan(workspace, &facts, request)?;
+    Ok((facts, plan))
+}
+
+/// Everything that stands against a release, from the repository, the machine and the key.
+///
+/// # Errors
+/// A file that is there cannot be read.
+pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem>> {
+    let mut problems = match prepare(workspace, request) {
+        Ok((_, plan)) => plan.warnings,
+        Err(Error::Problems(problems)) => problems,
+        Err(error) => return Err(error),
+    };
+    problems.extend(machine_problems(workspace, request));
+    problems.extend(
+        keys::load(&workspace.declaration)
+            .err()
+            .map(|error| keys::problem(&error)),
+    );
+    Ok(problems)
+}
+
+/// Makes the release.
+///
+/// # Errors
+/// Anything that stands against it, before anything is done; then what the steps meet. Bundles that
+/// were in `dist/` before stay until better ones are whole.
+pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
+    let progress = Progress::start();
+    interrupt::listen();
+    // The machine is asked while files and git are read.
+    let (prepared, machine) = thread::scope(|scope| {
+        let machine = scope.spawn(|| machine_problems(workspace, request));
+        (prepare(workspace, request), machine.join())
+    });
+    let mut problems = machine.unwrap_or_default();
+    let signer = match request.output {
+        Output::Bundles => keys::load(&workspace.declaration).map(Some),
+        Output::Part(_) => Ok(None),
+    };
+    problems.extend(signer.as_ref().err().map(keys::problem));
+    let (facts, plan) = match prepared {
+        Ok(prepared) => prepared,
+        Err(Error::Problems(found)) => return Err(Error::Problems(found.into_iter().chain(problems).collect())),
+        Err(error) => return Err(error),
+    };
+    let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
+    if !errors.is_empty() {
+        return Err(Error::Problems(errors));
+    }
+    for warning in plan.warnings.iter().chain(&warnings) {
+        crate::report::note(warning);
+    }
+    let mut execution = Execution {
+        workspace,
+        facts: &facts,
+        plan: &plan,
+        signer: signer?,
+        progress: &progress,
+        parts: Vec::new(),
+        collected: Collected::default(),
+        files: Vec::new(),
+        released: Released {
+            product: plan.product.clone(),
+            version: plan.version.clone(),
+            bundles: Vec::new(),
+            part: None,
+            signed_by: None,
+            substitutes: Vec::new(),
+            seconds: 0.0,
+        },
+    };
+    execution.released.signed_by = execution.signer.as_ref().map(|signer| signer.public_key().to_string());
+    for step in &plan.steps {
+        interrupt::check()?;
+        execution.execute(step)?;
+    }
+    execution.released.seconds = progress.seconds();
+    Ok(execution.released)
+}
+
+fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
+    if !request.parts.is_empty() {
+        // Merging needs no Docker.
+        return Vec::new();
+    }
+    let platforms = if request.platforms.is_empty() {
+        &workspace.declaration.platforms
+    } else {
+        &request.platforms
+    };
+    check::machine(
+        &Machine::inspect(&workspace.state, request.builder.as_deref()),
+        platforms,
+    )
+}
+
+/// A release under way.
+struct Execution<'a> {
+    workspace: &'a Workspace,
+    facts: &'a Facts,
+    plan: &'a Plan,
+    signer: Option<Signer>,
+    progress: &'a Progress,
+    parts: Vec<Layout>,
+    collected: Collected,
+    files: Vec<BundleFile>,
+    released: Released,
+}
+
+impl Execution<'_> {
+    fn execute(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Build {
+                builder,
+                no_cache,
+                bake,
+            } => {
+                self.progress.step("building images");
+                self.build(bake, builder.as_deref(), *no_cache)
+            }
+            Step::Import { part } => {
+                self.progress.step(format_args!("importing {}", part.display()));
+                let scratch = self.workspace.state.join("parts").join(self.parts.len().to_string());
+                self.parts.push(part::import(part, &scratch)?);
+                Ok(())
+            }
+            Step::Collect { images, .. } => {
+                self.progress.step(format_args!("collecting {} images", images.len()));
+                self.collect()
+            }
+            Step::Pack { .. } => self.pack(step),
+            Step::Checksums { path } => self.checksums(path),
+            Step::Part { path } => {
+                self.progress.step(format_args!("writing {}", path.display()));
+                part::write(path, &self.collected)?;
+                self.released.part = Some(path.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn build(&self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
+        let empty = bake::empty_folder(self.workspace);
+        fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
+        // BuildKit adds to an index that is there; what an earlier build left must not be taken for this one's.
+        for layout in self.layouts() {
+            remove_if_there(&layout.join("index.json"))?;
+        }
+        let updater = bake::updater_folder(self.workspace);
+        if updater.exists() {
+            fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
+        }
+        let built = machine::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
+        // A build that Ctrl-C ended fails like any other.
+        interrupt::check()?;
+        built
+    }
+
+    fn collect(&mut self) -> Result<()> {
+        let Plan {
+            version,
+            platforms,
+            pins,
+            ..
+        } = self.plan;
+        self.collected = if self.parts.is_empty() {
+            collect::built(self.workspace, version, platforms, pins)?
+        } else {
+            collect::imported(self.workspace, version, platforms, &self.parts)?
+        };
+        for image in self.collected.images.iter().filter(|image| image.substitute) {
+            self.released.substitutes.push(image.reference());
+        }
+        if let Some(signer) = &self.signer {
+            let keys = keys::public_keys(&self.workspace.declaration, signer);
+            self.files = manifest::files(self.workspace, &self.collected, version, &keys)?;
+        }
+        self.remove_stale_blobs()
+    }
+
+    fn pack(&mut self, step: &Step) -> Result<()> {
+        let packed = match self.try_pack(step) {
+            // A layer that was damaged since it was made is made again, once.
+            Err(Error::Pack(
+                PackError::Blob { digest, .. }
+                | PackError::BlobChanged { digest, .. }
+                | PackError::BlobSize { digest, .. },
+            )) if self.forget(&digest) => {
+                self.progress.step(format_args!("{digest} is damaged; making it again"));
+                if let Some(build @ Step::Build { .. }) = self.plan.steps.first() {
+                    self.execute(build)?;
+                }
+                self.collect()?;
+                self.try_pack(step)?
+            }
+            other => other?,
+        };
+        let name = packed
+            .path
+            .strip_prefix(&self.workspace.root)
+            .unwrap_or(&packed.path)
+            .display();
+        if packed.unchanged {
+            self.progress.step(format_args!("{name} is up to date"));
+        } else {
+            self.progress
+                .step(format_args!("{name} written, {}", crate::report::bytes(packed.size)));
+        }
+        self.released.bundles.push(packed);
+        Ok(())
+    }
+
+    fn try_pack(&self, step: &Step) -> Result<Packed> {
+        let (
+            Step::Pack {
+                path,
+                archive,
+                platforms,
+                multi_platform,
+            },
+            Some(signer),
+        ) = (step, &self.signer)
+        else {
+            return Err(Error::Key {
+                message: "none is loaded".to_owned(),
+                hint: "cargo xtask keygen".to_owned(),
+            });
+        };
+        let packer = Packer {
+            workspace: self.workspace,
+            facts: self.facts,
+            version: &self.plan.version,
+            collected: &self.collected,
+            files: &self.files,
+            signer,
+        };
+        packer.pack(path, *archive, platforms, *multi_platform, self.progress)
+    }
+
+    /// Writes the installer beside the bundles, and the checksums of both.
+    fn checksums(&self, path: &Path) -> Result<()> {
+        let mut lines: Vec<_> = self
+            .released
+            .bundles
+            .iter()
+            .map(|bundle| (file_name(&bundle.path), bundle.sha256.clone()))
+            .collect();
+        if let Some(installer) = self.files.iter().find(|file| file.record.name.as_str() == "install.sh")
+            && let bundle::pack::Content::Bytes(script) = &installer.file.content
+        {
+            fsx::write_atomically(&self.workspace.dist.join("install.sh"), script)?;
+            lines.push(("install.sh".to_owned(), installer.record.sha256.0.hex()));
+        }
+        lines.sort();
+        let text: String = lines
+            .iter()
+            .map(|(name, sha256)| format!("{sha256}  {name}\n"))
+            .collect();
+        if fs::read_to_string(path).ok().as_deref() == Some(&text) {
+            return Ok(());
+        }
+        fsx::write_atomically(path, text.as_bytes())
+    }
+
+    /// Removes `digest` from every store that is ours, so that it is made again.
+    fn forget(&self, digest: &Digest) -> bool {
+        let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
+        let ours = self
+            .collected
+            .stores
+            .iter()
+            .filter(|store| store.starts_with(&self.workspace.state));
+        for folder in ours {
+            // What cannot be removed is found damaged again, and reported.
+            fs::remove_file(folder.join("blobs/sha256").join(digest.hex())).ok();
+        }
+        store.forget(digest);
+        self.parts.is_empty()
+    }
+
+    /// Removes what earlier builds left in the layouts, and what no layer of this release is made from.
+    fn remove_stale_blobs(&self) -> Result<()> {
+        if !self.parts.is_empty() {
+            return Ok(());
+        }
+        for folder in self.layouts() {
+            let layout = Layout::open(folder)?;
+            let reachable = collect::reachable(&layout)?;
+            let blobs = layout.folder().join("blobs/sha256");
+            for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
+                let path = entry.map_err(Error::io("read", &blobs))?.path();
+                let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));
+                if stale {
+                    remove_if_there(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn layouts(&self) -> impl Iterator<Item = PathBuf> {
+        use crate::declaration::Image;
+        self.workspace.declaration.images.iter().map(|image| match image {
+            Image::Built(built) => bake::layout_folder(self.workspace, &built.name),
+            Image::Registry(registry) => bake::layout_folder(self.workspace, &registry.reference()),
+        })
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}

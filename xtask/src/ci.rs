@@ -1,0 +1,170 @@
+//! `cargo xtask ci`: everything that must be right before a change lands, in one command.
+//!
+//! Each check is one [`Check`], run in order by one `match`. The first failure ends the run unless
+//! `--keep-going` is said; either way the last lines say what passed, what failed and what was not run.
+
+use std::{
+    fmt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use xshell::{Shell, cmd};
+
+use crate::setup::{self, Mode};
+
+/// What `ci` runs.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Run only this check (repeat for several)
+    #[arg(long, value_name = "CHECK")]
+    only: Vec<Check>,
+    /// Go on after a failure
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// One check of `ci`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Check {
+    /// The machine can build and test
+    Setup,
+    /// rustfmt
+    Format,
+    /// clippy, without any warning
+    Lint,
+    /// Unit and integration tests
+    Test,
+    /// The declaration's schema and the lock file are up to date
+    Generated,
+    /// API docs without warnings, and the book
+    Docs,
+    /// Licences, sources and duplicates of dependencies
+    Dependencies,
+    /// Releases on real engines
+    EndToEnd,
+}
+
+/// How a check ended.
+enum Outcome {
+    Passed(Duration),
+    Failed(anyhow::Error),
+    NotRun,
+}
+
+/// Runs the checks.
+///
+/// # Errors
+/// A check failed.
+pub fn run(root: &Path, options: &Options) -> Result<()> {
+    let wanted = |check: &Check| options.only.is_empty() || options.only.contains(check);
+    let mut outcomes = Vec::new();
+    let mut failed = false;
+    for check in Check::value_variants().iter().copied().filter(wanted) {
+        if failed && !options.keep_going {
+            outcomes.push((check, Outcome::NotRun));
+            continue;
+        }
+        eprintln!("\n== {check}");
+        let started = Instant::now();
+        let outcome = match check.run(root) {
+            Ok(()) => Outcome::Passed(started.elapsed()),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                failed = true;
+                Outcome::Failed(error)
+            }
+        };
+        outcomes.push((check, outcome));
+    }
+    eprintln!("\n== result");
+    for (check, outcome) in &outcomes {
+        match outcome {
+            Outcome::Passed(time) => eprintln!("passed   {check} ({:.0} s)", time.as_secs_f64()),
+            Outcome::Failed(error) => eprintln!("FAILED   {check}: {error:#}"),
+            Outcome::NotRun => eprintln!("not run  {check}"),
+        }
+    }
+    if failed {
+        bail!("ci failed");
+    }
+    Ok(())
+}
+
+/// Runs the tests that are too heavy for `ci`.
+///
+/// # Errors
+/// A test failed.
+pub fn torture(root: &Path) -> Result<()> {
+    setup(root, Mode::Execute)?;
+    test_on_engines(root, "torture")
+}
+
+/// Makes the machine ready, and makes a signing key if there is none.
+///
+/// # Errors
+/// What [`setup::run`] gives, or the key cannot be made.
+pub fn setup(root: &Path, mode: Mode) -> Result<()> {
+    setup::run(root, mode)?;
+    let declaration = pipeline::facts::Workspace::read(root)?.declaration;
+    if mode == Mode::Plan || pipeline::keys::load(&declaration).is_ok() || pipeline::keys::file(&declaration)?.exists()
+    {
+        return Ok(());
+    }
+    let (public, path) = pipeline::keys::make(&declaration, true)?;
+    eprintln!(
+        "made a signing key for this machine: {} (public key {public})",
+        path.display()
+    );
+    Ok(())
+}
+
+impl Check {
+    fn run(self, root: &Path) -> Result<()> {
+        let sh = Shell::new()?;
+        sh.change_dir(root);
+        sh.set_var("PATH", setup::search_path()?);
+        match self {
+            Self::Setup => setup(root, Mode::Execute)?,
+            Self::Format => cmd!(sh, "cargo fmt --all -- --check").run()?,
+            Self::Lint => cmd!(sh, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?,
+            Self::Test => cmd!(sh, "cargo test --workspace --quiet").run()?,
+            Self::Generated => {
+                let xtask = std::env::current_exe()?;
+                cmd!(sh, "{xtask} schema --check docs/src/reference/declaration.schema.json").run()?;
+                cmd!(sh, "{xtask} lock --check").run()?;
+            }
+            Self::Docs => {
+                sh.set_var("RUSTDOCFLAGS", "-D warnings");
+                cmd!(sh, "cargo doc --workspace --no-deps --quiet --document-private-items").run()?;
+                cmd!(sh, "mdbook build docs").run()?;
+            }
+            // The advisory database is not a package, so it is left to the scheduled run on GitHub.
+            Self::Dependencies => cmd!(sh, "cargo deny --offline check bans licenses sources").run()?,
+            Self::EndToEnd => test_on_engines(root, "e2e")?,
+        }
+        Ok(())
+    }
+}
+
+fn test_on_engines(root: &Path, name: &str) -> Result<()> {
+    let sh = Shell::new()?;
+    sh.change_dir(root);
+    sh.set_var("PATH", setup::search_path()?);
+    // One at a time: engines and the two processors are shared.
+    cmd!(
+        sh,
+        "cargo test --package xtask --test {name} -- --ignored --test-threads 1 --nocapture"
+    )
+    .run()
+    .with_context(|| format!("the {name} tests failed"))
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}

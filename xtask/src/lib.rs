@@ -1,0 +1,13 @@
+//! This repository's chores: everything that is not the release itself.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`setup`] | makes a bare Debian machine able to build and test |
+//! | [`engines`] | Docker engines of our own, to build with and to test against |
+//! | [`ci`] | the whole check, as CI runs it |
+//! | [`bench`] | measures packing against the procedure that it replaces |
+
+pub mod bench;
+pub mod ci;
+pub mod engines;
+pub mod setup;
