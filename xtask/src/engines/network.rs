@@ -1,0 +1,75 @@
+//! The bridge and the addresses of one engine.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use pipeline::process;
+use xshell::{Shell, cmd};
+
+use super::Kind;
+
+/// A bridge that is made before its engine starts, which then does not touch `docker0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bridge {
+    /// Its name; the kernel allows 15 characters.
+    pub(crate) name: String,
+    /// Its address and prefix.
+    pub(crate) address: String,
+    /// Where the engine takes the networks of Compose projects from.
+    pub(crate) pool: String,
+}
+
+impl Bridge {
+    /// The bridge of `kind` for the cache that the hexadecimal `id` stands for.
+    ///
+    /// Addresses lie in the block that RFC 2544 sets aside for tests of network equipment: 64 caches with four
+    /// engines each find room for 8 networks a /21.
+    pub(crate) fn new(kind: Kind, id: &str) -> Self {
+        let cache = u8::from_str_radix(id.get(..2).unwrap_or_default(), 16).unwrap_or_default() % 16;
+        let slot = u16::from(cache) * 4 + u16::from(kind.number());
+        // 198.18.0.0/15 holds 64 blocks of 8 /24 networks: the first is the bridge's, the rest are the pool's.
+        let network = slot * 8;
+        let (second, third) = (18 + network / 256, network % 256);
+        Self {
+            name: format!("xt{}{}", id.get(..8).unwrap_or_default(), kind.number()),
+            address: format!("198.{second}.{third}.1/24"),
+            pool: format!("198.{second}.{}.0/22", third + 4),
+        }
+    }
+
+    /// Makes it, unless it is there.
+    pub(crate) fn make(&self, sh: &Shell) -> Result<()> {
+        let Self { name, address, .. } = self;
+        if !Path::new("/sys/class/net").join(name).exists() {
+            process::read(cmd!(sh, "ip link add {name} type bridge"))
+                .and_then(|_| process::read(cmd!(sh, "ip address add {address} dev {name}")))
+                .with_context(|| format!("cannot make the network bridge {name}"))?;
+        }
+        process::read(cmd!(sh, "ip link set {name} up"))
+            .with_context(|| format!("cannot bring up the network bridge {name}"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stay_in_the_test_block() {
+        for (id, kind, address, pool) in [
+            ("00000000", Kind::Builder, "198.18.0.1/24", "198.18.4.0/22"),
+            (
+                "0f000000",
+                Kind::Docker26Containerd,
+                "198.19.248.1/24",
+                "198.19.252.0/22",
+            ),
+            ("ff000000", Kind::Docker20, "198.19.232.1/24", "198.19.236.0/22"),
+        ] {
+            let bridge = Bridge::new(kind, id);
+            assert_eq!((bridge.address.as_str(), bridge.pool.as_str()), (address, pool));
+            assert!(bridge.name.len() <= 15);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Debian packages that are installed on the machine itself.
+//!
+//! Only those that need to fit the machine's own libraries or kernel; everything else is unpacked into the cache.
+
+use anyhow::{Context as _, Result};
+use pipeline::process::{self, Live};
+use xshell::{Shell, cmd};
+
+/// What engines run (`iptables`, `iproute2`, `runc`) and link (`libdevmapper`), what makes root file systems
+/// (`mmdebstrap`), and what checks use.
+pub(super) const PACKAGES: [&str; 8] = [
+    "ca-certificates",
+    "iproute2",
+    "iptables",
+    "libdevmapper1.02.1",
+    "minisign",
+    "mmdebstrap",
+    "runc",
+    "skopeo",
+];
+
+/// Those of [`PACKAGES`] that are not installed; none if this machine has no Debian packages.
+pub(super) fn missing_packages(sh: &Shell) -> Option<Vec<&'static str>> {
+    // It fails when a package is unknown, and tells about the others nevertheless.
+    let query = cmd!(sh, "dpkg-query --show --showformat")
+        .arg("${db:Status-Status}=${Package}\n")
+        .args(PACKAGES)
+        .ignore_status()
+        .quiet();
+    let installed = query.ignore_stderr().read().ok()?;
+    let is_missing = |package: &&str| !installed.lines().any(|line| line == format!("installed={package}"));
+    Some(PACKAGES.into_iter().filter(is_missing).collect())
+}
+
+/// Installs what is missing, from the machine's own suite.
+///
+/// # Errors
+/// apt fails; without the right to install packages, for instance.
+pub(super) fn install(sh: &Shell) -> Result<()> {
+    let missing = missing_packages(sh).context("this is not a Debian machine")?;
+    let hint = "cannot install Debian packages\nhint: setup needs to run as root";
+    process::run_live(cmd!(sh, "apt-get update --quiet"), Live::Hide).context(hint)?;
+    let install = cmd!(sh, "apt-get install --yes --quiet --no-install-recommends")
+        .args(missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    process::run_live(install, Live::Hide).context(hint)
+}

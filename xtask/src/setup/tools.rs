@@ -1,0 +1,156 @@
+//! Programs that the checks use and this machine may lack, kept in the cache.
+//!
+//! Each comes from where it is cheapest: the machine's own suite where its C library must match, a newer suite with
+//! that suite's C library beside it, or compiled from the crate registry. [`folder`] holds a link to each, for PATH.
+
+use std::{
+    env, fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use pipeline::process;
+use xshell::{Shell, cmd};
+
+use super::{
+    apt::{Packages, Suite},
+    cache::{Cache, Item},
+};
+
+/// A program that checks use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tool {
+    /// Builds the documentation.
+    MdBook,
+    /// A registry to test against.
+    Registry,
+    /// Checks licences, sources and duplicates of dependencies.
+    CargoDeny,
+}
+
+/// mdbook and the C library that it was linked with.
+const MDBOOK: Packages = Packages {
+    name: "mdbook",
+    suite: Suite::Trixie,
+    packages: &["mdbook", "libc6", "libgcc-s1"],
+};
+
+/// The registry. Bookworm's C library is the oldest that machines have, so this runs on newer ones too.
+const REGISTRY: Packages = Packages {
+    name: "docker-registry",
+    suite: Suite::Bookworm,
+    packages: &["docker-registry"],
+};
+
+/// The version of cargo-deny; no Debian suite has it.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Starts mdbook with its own C library.
+const MDBOOK_WRAPPER: &str = r#"#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")
+lib=$root/usr/lib/x86_64-linux-gnu
+exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$root/usr/bin/mdbook" "$@"
+"#;
+
+/// The folder of links to all tools.
+pub(super) fn folder(cache: &Cache) -> PathBuf {
+    cache.root().join("bin")
+}
+
+impl Tool {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::MdBook, Self::Registry, Self::CargoDeny];
+
+    /// The program's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::MdBook => "mdbook",
+            Self::Registry => "docker-registry",
+            Self::CargoDeny => "cargo-deny",
+        }
+    }
+
+    /// Where the program is: in the cache, or on the person's PATH.
+    pub(super) fn find(self, cache: &Cache) -> Option<PathBuf> {
+        let ours = folder(cache).join(self.name());
+        // A link without a target does not exist; a link to another recipe is an old one.
+        if ours.exists() && self.target(cache) == fs::read_link(&ours).ok()? {
+            return Some(ours);
+        }
+        let path = env::var_os("PATH")?;
+        env::split_paths(&path)
+            .map(|folder| folder.join(self.name()))
+            .find(|file| *file != ours && file.is_file())
+    }
+
+    /// What getting it means, for a plan.
+    pub(super) fn source(self) -> String {
+        match self {
+            Self::MdBook => format!("unpack it from Debian {}", MDBOOK.suite.name()),
+            Self::Registry => format!("unpack it from Debian {}", REGISTRY.suite.name()),
+            Self::CargoDeny => format!("compile version {CARGO_DENY} (some minutes)"),
+        }
+    }
+
+    /// Gets it, if it was not got before, and links it.
+    pub(super) fn get(self, sh: &Shell, cache: &Cache) -> Result<()> {
+        match self {
+            Self::MdBook => {
+                let wrapper = MDBOOK.unpack(sh, cache)?.join("mdbook");
+                fs::write(&wrapper, MDBOOK_WRAPPER)?;
+                fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
+            }
+            Self::Registry => {
+                REGISTRY.unpack(sh, cache)?;
+            }
+            Self::CargoDeny => self.item(cache).make(|folder| cargo_install(sh, folder))?,
+        }
+        self.link(cache)
+    }
+
+    fn item(self, cache: &Cache) -> Item {
+        match self {
+            Self::MdBook => MDBOOK.item(cache),
+            Self::Registry => REGISTRY.item(cache),
+            Self::CargoDeny => cache.item("cargo-deny", CARGO_DENY),
+        }
+    }
+
+    fn target(self, cache: &Cache) -> PathBuf {
+        let item = self.item(cache).path;
+        match self {
+            Self::MdBook => item.join("mdbook"),
+            Self::Registry => item.join("usr/bin/docker-registry"),
+            Self::CargoDeny => item.join("bin/cargo-deny"),
+        }
+    }
+
+    fn link(self, cache: &Cache) -> Result<()> {
+        link(&self.target(cache), &folder(cache).join(self.name()))
+    }
+}
+
+/// Makes `link` point to `target`, in one step.
+///
+/// # Errors
+/// The link cannot be made.
+pub(super) fn link(target: &Path, link: &Path) -> Result<()> {
+    let folder = link.parent().context("a link has a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let making = tempfile::tempdir_in(folder)?;
+    let beside = making.path().join("link");
+    symlink(target, &beside)
+        .and_then(|()| fs::rename(&beside, link))
+        .with_context(|| format!("cannot link {} to {}", link.display(), target.display()))
+}
+
+fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
+    let target = tempfile::tempdir_in(root)?;
+    let (version, target) = (format!("={CARGO_DENY}"), target.path());
+    let install = cmd!(sh, "cargo install --quiet --locked --root {root} --version {version}")
+        // Its defaults bring a TLS stack for fetching advisories, which nothing here does.
+        .args(["--no-default-features", "cargo-deny"])
+        .env("CARGO_TARGET_DIR", target);
+    process::run_live(install, process::Live::Hide).context("cannot compile cargo-deny")
+}
