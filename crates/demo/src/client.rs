@@ -38,12 +38,21 @@ pub fn new() -> Client {
 pub fn backend_url(environment: &Environment) -> Result<String, EnvironmentError> {
     const NAME: &str = "BACKEND_URL";
     const EXPECTED: &str = "an address such as http://backend:8000";
-    let url = environment.text(NAME).unwrap_or_else(|| "http://backend:8000".to_owned());
+    let url = environment
+        .text(NAME)
+        .unwrap_or_else(|| "http://backend:8000".to_owned());
     let url = url.trim_end_matches('/');
-    let invalid = || EnvironmentError::Invalid { name: NAME, expected: EXPECTED };
+    let invalid = || EnvironmentError::Invalid {
+        name: NAME,
+        expected: EXPECTED,
+    };
     let uri: axum::http::Uri = url.parse().map_err(|_| invalid())?;
     let plain = uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";
-    if plain && uri.query().is_none() { Ok(url.to_owned()) } else { Err(invalid()) }
+    if plain && uri.query().is_none() {
+        Ok(url.to_owned())
+    } else {
+        Err(invalid())
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +64,14 @@ mod tests {
         let check = |url: &'static str| backend_url(&Environment::from_fn(move |_| Some(url.to_owned())));
         assert_eq!(check("http://backend:8000/").as_deref(), Ok("http://backend:8000"));
         assert_eq!(check("").as_deref(), Ok("http://backend:8000"));
-        for wrong in ["backend:8000", "https://backend", "http://backend/api", "http://b/?x", "/", "ftp://b"] {
+        for wrong in [
+            "backend:8000",
+            "https://backend",
+            "http://backend/api",
+            "http://b/?x",
+            "/",
+            "ftp://b",
+        ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
     }

@@ -39,7 +39,9 @@ impl Environment {
 
     /// An environment made of a closure.
     pub fn from_fn(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { lookup: Box::new(lookup) }
+        Self {
+            lookup: Box::new(lookup),
+        }
     }
 
     /// The text of `name`, if it is set and not empty.

@@ -142,14 +142,28 @@ mod tests {
             change(&mut reading);
             reading.checked().unwrap_err()
         };
-        assert_eq!(check(|r| r.source.clear()), "`source` has 0 characters, expected 1 to 100");
-        assert_eq!(check(|r| r.name = "ä".repeat(101)), "`name` has 101 characters, expected 1 to 100");
-        assert_eq!(check(|r| r.unit = Some("a\0".to_owned())), "`unit` contains a NUL character");
+        assert_eq!(
+            check(|r| r.source.clear()),
+            "`source` has 0 characters, expected 1 to 100"
+        );
+        assert_eq!(
+            check(|r| r.name = "ä".repeat(101)),
+            "`name` has 101 characters, expected 1 to 100"
+        );
+        assert_eq!(
+            check(|r| r.unit = Some("a\0".to_owned())),
+            "`unit` contains a NUL character"
+        );
     }
 
     #[test]
     fn the_wire_format_is_this() {
-        let stored = Stored { seq: 7, reading: reading(), stored_at: Timestamp::UNIX_EPOCH, stored_by: None };
+        let stored = Stored {
+            seq: 7,
+            reading: reading(),
+            stored_at: Timestamp::UNIX_EPOCH,
+            stored_by: None,
+        };
         assert_eq!(
             serde_json::to_string(&stored).unwrap(),
             r#"{"seq":7,"id":"00000000-0000-0000-0000-000000000000","source":"revpi","name":"temperature","value":21.5,"unit":"°C","measured_at":"2026-01-02T03:04:05.123456789Z","stored_at":"1970-01-01T00:00:00Z"}"#

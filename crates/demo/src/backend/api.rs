@@ -68,7 +68,10 @@ async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
         status,
         version: api.version.to_string(),
         schema_revision: revision.ok().flatten(),
-        database: DatabaseHealth { reachable: error.is_none(), error },
+        database: DatabaseHealth {
+            reachable: error.is_none(),
+            error,
+        },
     };
     (code, Json(report))
 }
@@ -80,7 +83,9 @@ async fn create(
 ) -> Result<(StatusCode, Json<Stored>), ApiError> {
     api.authorize(&headers)?;
     let Json(reading) = body.map_err(|error| ApiError(error.status(), error.body_text()))?;
-    let reading = reading.checked().map_err(|error| ApiError(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let reading = reading
+        .checked()
+        .map_err(|error| ApiError(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     Ok(match api.store.insert(&reading).await? {
         Insertion::New(stored) => (StatusCode::CREATED, Json(stored)),
         Insertion::Known(stored) => (StatusCode::OK, Json(stored)),
@@ -93,22 +98,24 @@ struct Paging {
     after: Option<i64>,
 }
 
-async fn list(
-    State(api): State<Api>,
-    paging: Result<Query<Paging>, QueryRejection>,
-) -> Result<Json<Page>, ApiError> {
+async fn list(State(api): State<Api>, paging: Result<Query<Paging>, QueryRejection>) -> Result<Json<Page>, ApiError> {
     let Query(paging) = paging.map_err(|error| ApiError(error.status(), error.body_text()))?;
     let (default, most) = PAGE;
     let limit = paging.limit.unwrap_or(default);
     if !(1..=most).contains(&limit) {
-        return Err(ApiError(StatusCode::BAD_REQUEST, format!("`limit` is {limit}, expected 1 to {most}")));
+        return Err(ApiError(
+            StatusCode::BAD_REQUEST,
+            format!("`limit` is {limit}, expected 1 to {most}"),
+        ));
     }
     Ok(Json(api.store.page(limit.into(), paging.after).await?))
 }
 
 impl Api {
     fn authorize(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(expected) = &self.secret_key else { return Ok(()) };
+        let Some(expected) = &self.secret_key else {
+            return Ok(());
+        };
         let shown = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
@@ -116,7 +123,10 @@ impl Api {
         if same(shown, expected.as_bytes()) {
             Ok(())
         } else {
-            Err(ApiError(StatusCode::UNAUTHORIZED, "writing needs the secret key as a bearer token".to_owned()))
+            Err(ApiError(
+                StatusCode::UNAUTHORIZED,
+                "writing needs the secret key as a bearer token".to_owned(),
+            ))
         }
     }
 }

@@ -77,10 +77,28 @@ mod tests {
 
     #[test]
     fn arguments_are_read() {
-        assert_eq!(Build::of(None, None), Build { schema: migrations::NEWEST, fault: Fault::None });
+        assert_eq!(
+            Build::of(None, None),
+            Build {
+                schema: migrations::NEWEST,
+                fault: Fault::None
+            }
+        );
         assert_eq!(Build::of(Some(""), Some("")), Build::of(None, None));
-        assert_eq!(Build::of(Some("1"), Some("none")), Build { schema: 1, fault: Fault::None });
-        assert_eq!(Build::of(Some("2"), Some("crash-loop")), Build { schema: 2, fault: Fault::CrashLoop });
+        assert_eq!(
+            Build::of(Some("1"), Some("none")),
+            Build {
+                schema: 1,
+                fault: Fault::None
+            }
+        );
+        assert_eq!(
+            Build::of(Some("2"), Some("crash-loop")),
+            Build {
+                schema: 2,
+                fault: Fault::CrashLoop
+            }
+        );
         assert_eq!(Build::of(None, Some("unhealthy")).fault, Fault::Unhealthy);
         assert_eq!(Build::of(None, Some("bad-migration")).fault, Fault::BadMigration);
     }

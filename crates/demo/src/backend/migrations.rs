@@ -28,8 +28,16 @@ struct Migration {
 }
 
 const MIGRATIONS: [Migration; 3] = [
-    Migration { name: "datapoints", oldest_reader: 1, sql: include_str!("migrations/0001_datapoints.sql") },
-    Migration { name: "stored_by", oldest_reader: 1, sql: include_str!("migrations/0002_stored_by.sql") },
+    Migration {
+        name: "datapoints",
+        oldest_reader: 1,
+        sql: include_str!("migrations/0001_datapoints.sql"),
+    },
+    Migration {
+        name: "stored_by",
+        oldest_reader: 1,
+        sql: include_str!("migrations/0002_stored_by.sql"),
+    },
     Migration {
         name: "stored_by_required",
         oldest_reader: 2,
@@ -37,8 +45,11 @@ const MIGRATIONS: [Migration; 3] = [
     },
 ];
 
-const BROKEN: Migration =
-    Migration { name: "broken", oldest_reader: NEWEST, sql: include_str!("migrations/broken.sql") };
+const BROKEN: Migration = Migration {
+    name: "broken",
+    oldest_reader: NEWEST,
+    sql: include_str!("migrations/broken.sql"),
+};
 
 /// Why the schema cannot be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +79,9 @@ pub enum MigrationError {
         known: i32,
     },
     /// The database was migrated by something else.
-    #[error("database's schema revision {revision} is `{found}`, this version's is `{known}`\nhint: is this the right database?")]
+    #[error(
+        "database's schema revision {revision} is `{found}`, this version's is `{known}`\nhint: is this the right database?"
+    )]
     Foreign {
         /// The revision.
         revision: i32,
@@ -89,9 +102,18 @@ impl MigrationError {
     /// PostgreSQL manual, appendix A), everything else stays.
     fn from_database(action: &str, source: tokio_postgres::Error) -> Self {
         let passes = source.code().is_none_or(|code| {
-            ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
+            ["08", "40", "53", "57"]
+                .iter()
+                .any(|class| code.code().starts_with(class))
         });
-        if passes { Self::Unreachable(source) } else { Self::Refused { action: action.to_owned(), source } }
+        if passes {
+            Self::Unreachable(source)
+        } else {
+            Self::Refused {
+                action: action.to_owned(),
+                source,
+            }
+        }
     }
 }
 
@@ -123,7 +145,11 @@ async fn migrate(client: &mut Client, build: Build, version: &str) -> Result<(),
     let current = applied.last().map_or(0, |row| row.revision);
     check(&applied, build.schema)?;
     if current > build.schema {
-        warn!(database = current, known = build.schema, "database is ahead, in a way that this version can work with");
+        warn!(
+            database = current,
+            known = build.schema,
+            "database is ahead, in a way that this version can work with"
+        );
     }
     for (revision, migration) in plan(build) {
         if revision > current {
@@ -136,7 +162,9 @@ async fn migrate(client: &mut Client, build: Build, version: &str) -> Result<(),
 
 /// The build's migrations with their revisions.
 fn plan(build: Build) -> impl Iterator<Item = (i32, &'static Migration)> {
-    let known = MIGRATIONS.iter().take(usize::try_from(build.schema).unwrap_or_default());
+    let known = MIGRATIONS
+        .iter()
+        .take(usize::try_from(build.schema).unwrap_or_default());
     let broken = (build.fault == Fault::BadMigration).then_some(&BROKEN);
     (1..).zip(known.chain(broken))
 }
@@ -163,7 +191,10 @@ async fn applied(client: &Client) -> Result<Vec<Applied>, MigrationError> {
         .await
         .map_err(failed)?;
     let rows = client
-        .query("SELECT revision, name, oldest_reader FROM schema_revision ORDER BY revision", &[])
+        .query(
+            "SELECT revision, name, oldest_reader FROM schema_revision ORDER BY revision",
+            &[],
+        )
         .await
         .map_err(failed)?;
     rows.iter()
@@ -191,21 +222,17 @@ fn check(applied: &[Applied], known: i32) -> Result<(), MigrationError> {
     }
     let oldest_reader = applied.iter().map(|row| row.oldest_reader).max().unwrap_or_default();
     match applied.last() {
-        Some(newest) if newest.revision > known && oldest_reader > known => {
-            Err(MigrationError::TooNew { found: newest.revision, oldest_reader, known })
-        }
+        Some(newest) if newest.revision > known && oldest_reader > known => Err(MigrationError::TooNew {
+            found: newest.revision,
+            oldest_reader,
+            known,
+        }),
         _ => Ok(()),
     }
 }
 
-async fn apply(
-    client: &mut Client,
-    revision: i32,
-    migration: &Migration,
-    version: &str,
-) -> Result<(), MigrationError> {
-    let failed =
-        |error| MigrationError::from_database(&format!("migration {revision} `{}`", migration.name), error);
+async fn apply(client: &mut Client, revision: i32, migration: &Migration, version: &str) -> Result<(), MigrationError> {
+    let failed = |error| MigrationError::from_database(&format!("migration {revision} `{}`", migration.name), error);
     let transaction = client.transaction().await.map_err(failed)?;
     transaction.batch_execute(migration.sql).await.map_err(failed)?;
     transaction
@@ -226,7 +253,11 @@ mod tests {
     fn check_rows(rows: &[(i32, &str, i32)], known: i32) -> Result<(), String> {
         let rows: Vec<_> = rows
             .iter()
-            .map(|&(revision, name, oldest_reader)| Applied { revision, name: name.to_owned(), oldest_reader })
+            .map(|&(revision, name, oldest_reader)| Applied {
+                revision,
+                name: name.to_owned(),
+                oldest_reader,
+            })
             .collect();
         check(&rows, known).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
     }
@@ -247,7 +278,10 @@ mod tests {
     #[test]
     fn another_products_database_is_refused() {
         let refused = check_rows(&[(1, "users", 1)], 3).unwrap_err();
-        assert_eq!(refused, "database's schema revision 1 is `users`, this version's is `datapoints`");
+        assert_eq!(
+            refused,
+            "database's schema revision 1 is `users`, this version's is `datapoints`"
+        );
     }
 
     #[test]
@@ -255,8 +289,13 @@ mod tests {
         for (revision, migration) in (1..).zip(&MIGRATIONS) {
             assert!((1..=revision).contains(&migration.oldest_reader), "{}", migration.name);
         }
-        let broken = Build { schema: 1, fault: Fault::BadMigration };
-        let names: Vec<_> = plan(broken).map(|(revision, migration)| (revision, migration.name)).collect();
+        let broken = Build {
+            schema: 1,
+            fault: Fault::BadMigration,
+        };
+        let names: Vec<_> = plan(broken)
+            .map(|(revision, migration)| (revision, migration.name))
+            .collect();
         assert_eq!(names, [(1, "datapoints"), (2, "broken")]);
     }
 }

@@ -30,7 +30,11 @@ use crate::{
 };
 
 /// The program.
-pub const PROGRAM: Program = Program { name: "backend", default_port: 8000, health_path: "/health" };
+pub const PROGRAM: Program = Program {
+    name: "backend",
+    default_port: 8000,
+    health_path: "/health",
+};
 
 /// How long a build with [`Fault::CrashLoop`] seems to be well.
 const CRASH_AFTER: Duration = Duration::from_secs(5);

@@ -28,7 +28,9 @@ impl Settings {
     pub fn read(environment: &Environment) -> Result<Self, EnvironmentError> {
         Ok(Self {
             database: database(environment)?,
-            version: environment.text("WEBMACS_VERSION").unwrap_or_else(|| "unknown".to_owned()),
+            version: environment
+                .text("WEBMACS_VERSION")
+                .unwrap_or_else(|| "unknown".to_owned()),
             secret_key: environment.text("SECRET_KEY"),
         })
     }
@@ -52,6 +54,10 @@ fn database(environment: &Environment) -> Result<Config, EnvironmentError> {
             config
         }
     };
+    if config.get_user().is_none() {
+        // Else the library asks the system for its user, and a container of one file has none.
+        config.user("webmacs");
+    }
     config
         .application_name("webmacs-backend")
         .connect_timeout(Duration::from_secs(3))
@@ -70,7 +76,10 @@ mod tests {
 
     fn read(variables: &'static [(&str, &str)]) -> Result<Settings, EnvironmentError> {
         Settings::read(&Environment::from_fn(|name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         }))
     }
 
@@ -78,12 +87,24 @@ mod tests {
     fn the_database_comes_from_parts_or_from_one_address() {
         let parts = read(&[("DB_PASSWORD", "p w"), ("DB_NAME", "plant")]).unwrap().database;
         assert_eq!(parts.get_hosts(), [Host::Tcp("db".to_owned())]);
-        assert_eq!((parts.get_user(), parts.get_password()), (Some("webmacs"), Some(&b"p w"[..])));
+        assert_eq!(
+            (parts.get_user(), parts.get_password()),
+            (Some("webmacs"), Some(&b"p w"[..]))
+        );
         assert_eq!((parts.get_dbname(), parts.get_ports()), (Some("plant"), &[5432][..]));
 
         let url = read(&[("DATABASE_URL", "postgresql://u:p@h:1/d")]).unwrap().database;
         assert_eq!(url.get_hosts(), [Host::Tcp("h".to_owned())]);
-        assert_eq!((url.get_user(), url.get_dbname(), url.get_ports()), (Some("u"), Some("d"), &[1][..]));
+        assert_eq!(
+            (url.get_user(), url.get_dbname(), url.get_ports()),
+            (Some("u"), Some("d"), &[1][..])
+        );
+    }
+
+    #[test]
+    fn an_address_without_a_user_means_ours() {
+        let url = read(&[("DATABASE_URL", "postgresql://h/d")]).unwrap().database;
+        assert_eq!(url.get_user(), Some("webmacs"));
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Store {
     ///
     /// `schema` is the revision that the build knows, `version` what it writes into `stored_by`.
     pub fn new(database: &Config, schema: i32, version: &str) -> Self {
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = Manager::from_config(database.clone(), NoTls, recycling);
         let mut pool = deadpool_postgres::PoolConfig::new(CONNECTIONS);
         pool.timeouts.wait = Some(PATIENCE);
@@ -74,7 +76,10 @@ impl Store {
         pool.timeouts.recycle = Some(PATIENCE);
         let pool = Pool::builder(manager).config(pool).runtime(Runtime::Tokio1);
         Self {
-            #[expect(clippy::expect_used, reason = "building fails only when timeouts come without a runtime")]
+            #[expect(
+                clippy::expect_used,
+                reason = "building fails only when timeouts come without a runtime"
+            )]
             pool: pool.build().expect("a pool with a runtime"),
             version: version.to_owned(),
             stored_by: schema >= 2,
@@ -101,10 +106,14 @@ impl Store {
     pub async fn schema_revision(&self) -> Result<Option<i32>, StoreError> {
         if !self.is_open() {
             let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            return Err(StoreError::Unavailable(outage.unwrap_or_else(|| "it is being prepared".to_owned())));
+            return Err(StoreError::Unavailable(
+                outage.unwrap_or_else(|| "it is being prepared".to_owned()),
+            ));
         }
         self.ask(async |client| {
-            let row = client.query_one("SELECT max(revision) FROM schema_revision", &[]).await?;
+            let row = client
+                .query_one("SELECT max(revision) FROM schema_revision", &[])
+                .await?;
             row.try_get(0)
         })
         .await
@@ -116,7 +125,14 @@ impl Store {
     /// Another reading has the id, or the database is away.
     pub async fn insert(&self, reading: &Reading) -> Result<Insertion, StoreError> {
         self.check_open()?;
-        let Reading { id, source, name, value, unit, measured_at } = reading;
+        let Reading {
+            id,
+            source,
+            name,
+            value,
+            unit,
+            measured_at,
+        } = reading;
         let insert = format!(
             "INSERT INTO datapoints (id, source, name, value, unit, measured_at{})
              VALUES ($1, $2, $3, $4, $5, $6{})
@@ -168,8 +184,13 @@ impl Store {
                 .read_only(true)
                 .start()
                 .await?;
-            let total = snapshot.query_one("SELECT count(*) FROM datapoints", &[]).await?.try_get(0)?;
-            let rows = snapshot.query(&select, &[&after.unwrap_or(i64::MAX), &(limit + 1)]).await?;
+            let total = snapshot
+                .query_one("SELECT count(*) FROM datapoints", &[])
+                .await?
+                .try_get(0)?;
+            let rows = snapshot
+                .query(&select, &[&after.unwrap_or(i64::MAX), &(limit + 1)])
+                .await?;
             snapshot.commit().await?;
             let mut data = rows.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
             // The one beyond the limit only shows that there is a next page.
@@ -191,7 +212,11 @@ impl Store {
     }
 
     fn check_open(&self) -> Result<(), StoreError> {
-        if self.is_open() { Ok(()) } else { Err(StoreError::Unavailable("it is being prepared".to_owned())) }
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("it is being prepared".to_owned()))
+        }
     }
 
     /// Asks the database one question, within bounds, and notes when it goes away and comes back.
@@ -211,7 +236,11 @@ impl Store {
         &self,
         question: impl AsyncFnOnce(&mut Object) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, StoreError> {
-        let mut client = self.pool.get().await.map_err(|error| StoreError::Unavailable(chain(&error)))?;
+        let mut client = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| StoreError::Unavailable(chain(&error)))?;
         let answer = within(PATIENCE * 4, question(&mut client)).await?;
         answer.map_err(|error| {
             // SQLSTATE class 22, "data exception"; PostgreSQL manual, appendix A.
@@ -233,7 +262,13 @@ impl Store {
     }
 
     fn note_recovery(&self) {
-        if self.outage.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self
+            .outage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .is_some()
+        {
             info!("database is back");
         }
     }

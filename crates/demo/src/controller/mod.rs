@@ -29,7 +29,11 @@ use crate::{
 };
 
 /// The program.
-pub const PROGRAM: Program = Program { name: "controller", default_port: 8001, health_path: "/health" };
+pub const PROGRAM: Program = Program {
+    name: "controller",
+    default_port: 8001,
+    health_path: "/health",
+};
 
 /// One round of measuring.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -73,7 +77,10 @@ impl Controller {
             last_error: None,
             last_round: Instant::now(),
         };
-        Self { state: Mutex::new(state), filled: Notify::new() }
+        Self {
+            state: Mutex::new(state),
+            filled: Notify::new(),
+        }
     }
 
     /// The state, for a moment: never held across an `await`.
@@ -108,7 +115,9 @@ pub async fn run(environment: Environment, shutdown: Shutdown) -> Result<(), Err
     let sender = Sender::new(&environment)?;
     let port = PROGRAM.port(&environment)?;
     let controller = Arc::new(Controller::new());
-    let router = Router::new().route("/health", get(health)).with_state(Arc::clone(&controller));
+    let router = Router::new()
+        .route("/health", get(health))
+        .with_state(Arc::clone(&controller));
     tokio::select! {
         served = PROGRAM.serve(port, router, shutdown.clone()) => served?,
         () = sample(&controller, &source, shutdown) => {}
@@ -117,7 +126,10 @@ pub async fn run(environment: Environment, shutdown: Shutdown) -> Result<(), Err
     // Serving or sampling ended because of the signal: the sender gets a last chance.
     let emptied = tokio::time::timeout(LAST_CALL, sender.empty(&controller)).await;
     if emptied.is_err() {
-        warn!(readings = controller.state().queue.len(), "lost: not acknowledged before the end");
+        warn!(
+            readings = controller.state().queue.len(),
+            "lost: not acknowledged before the end"
+        );
     }
     Ok(())
 }

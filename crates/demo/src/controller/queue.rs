@@ -17,13 +17,19 @@ pub struct Queue {
 impl Queue {
     /// An empty queue for `capacity` readings.
     pub fn new(capacity: usize) -> Self {
-        Self { readings: VecDeque::new(), capacity, dropped: 0 }
+        Self {
+            readings: VecDeque::new(),
+            capacity,
+            dropped: 0,
+        }
     }
 
     /// Puts a reading at the end; the oldest one when there was no room.
     pub fn push(&mut self, reading: Reading) -> Option<Reading> {
         self.readings.push_back(reading);
-        let dropped = (self.readings.len() > self.capacity).then(|| self.readings.pop_front()).flatten();
+        let dropped = (self.readings.len() > self.capacity)
+            .then(|| self.readings.pop_front())
+            .flatten();
         self.dropped += u64::from(dropped.is_some());
         dropped
     }
@@ -79,7 +85,10 @@ mod tests {
         assert_eq!(queue.push(reading(1)), None);
         assert_eq!(queue.push(reading(2)), None);
         assert_eq!(queue.push(reading(3)), Some(reading(1)));
-        assert_eq!((queue.oldest(), queue.len(), queue.dropped()), (Some(&reading(2)), 2, 1));
+        assert_eq!(
+            (queue.oldest(), queue.len(), queue.dropped()),
+            (Some(&reading(2)), 2, 1)
+        );
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Sender {
     pub async fn empty(&self, controller: &Controller) {
         let (mut pause, longest) = PAUSES;
         loop {
-            let Some(reading) = controller.state().queue.oldest().cloned() else { return };
+            let Some(reading) = controller.state().queue.oldest().cloned() else {
+                return;
+            };
             let outcome = self.post(&reading).await;
             let mut state = controller.state();
             match outcome {
@@ -90,7 +92,12 @@ impl Sender {
                     state.refused += 1;
                 }
                 Outcome::Failed(error) => {
-                    warn!(error, queued = state.queue.len(), retry_in_ms = pause.as_millis(), "not handed in");
+                    warn!(
+                        error,
+                        queued = state.queue.len(),
+                        retry_in_ms = pause.as_millis(),
+                        "not handed in"
+                    );
                     state.last_error = Some(error);
                     drop(state);
                     tokio::time::sleep(pause).await;
@@ -114,8 +121,10 @@ impl Sender {
             Ok(body) => body,
             Err(error) => return Outcome::Refused(error.to_string()),
         };
-        let mut request =
-            Request::builder().method(Method::POST).uri(&self.url).header(header::CONTENT_TYPE, "application/json");
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(&self.url)
+            .header(header::CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
@@ -159,10 +168,19 @@ mod tests {
 
     #[test]
     fn only_a_whole_answer_is_an_acknowledgement() {
-        assert!(matches!(judge(StatusCode::CREATED, br#"{"seq":5}"#), Outcome::Acknowledged { seq: 5 }));
-        assert!(matches!(judge(StatusCode::OK, br#"{"seq":5,"x":1}"#), Outcome::Acknowledged { seq: 5 }));
+        assert!(matches!(
+            judge(StatusCode::CREATED, br#"{"seq":5}"#),
+            Outcome::Acknowledged { seq: 5 }
+        ));
+        assert!(matches!(
+            judge(StatusCode::OK, br#"{"seq":5,"x":1}"#),
+            Outcome::Acknowledged { seq: 5 }
+        ));
         assert!(matches!(judge(StatusCode::CREATED, b"<html>"), Outcome::Failed(_)));
-        assert!(matches!(judge(StatusCode::ACCEPTED, br#"{"seq":5}"#), Outcome::Failed(_)));
+        assert!(matches!(
+            judge(StatusCode::ACCEPTED, br#"{"seq":5}"#),
+            Outcome::Failed(_)
+        ));
     }
 
     #[test]

@@ -19,10 +19,30 @@ struct Sensor {
 }
 
 const SENSORS: [Sensor; 4] = [
-    Sensor { name: "temperature", unit: "°C", middle: 21.5, waves: [(2.4, 540.0), (0.35, 47.0)] },
-    Sensor { name: "pressure", unit: "bar", middle: 6.2, waves: [(0.5, 310.0), (0.09, 19.0)] },
-    Sensor { name: "humidity", unit: "%", middle: 46.0, waves: [(7.5, 820.0), (0.9, 61.0)] },
-    Sensor { name: "flow", unit: "l/min", middle: 12.4, waves: [(2.8, 140.0), (0.5, 23.0)] },
+    Sensor {
+        name: "temperature",
+        unit: "°C",
+        middle: 21.5,
+        waves: [(2.4, 540.0), (0.35, 47.0)],
+    },
+    Sensor {
+        name: "pressure",
+        unit: "bar",
+        middle: 6.2,
+        waves: [(0.5, 310.0), (0.09, 19.0)],
+    },
+    Sensor {
+        name: "humidity",
+        unit: "%",
+        middle: 46.0,
+        waves: [(7.5, 820.0), (0.9, 61.0)],
+    },
+    Sensor {
+        name: "flow",
+        unit: "l/min",
+        middle: 12.4,
+        waves: [(2.8, 140.0), (0.5, 23.0)],
+    },
 ];
 
 /// One reading of each sensor.
@@ -42,7 +62,11 @@ impl Sensor {
     fn value(&self, at: Timestamp) -> f64 {
         // Exact to the millisecond until long after these sensors are gone.
         let seconds = at.as_millisecond() as f64 / 1000.0;
-        let swing: f64 = self.waves.iter().map(|(height, period)| height * (TAU * seconds / period).sin()).sum();
+        let swing: f64 = self
+            .waves
+            .iter()
+            .map(|(height, period)| height * (TAU * seconds / period).sin())
+            .sum();
         ((self.middle + swing) * 1000.0).round() / 1000.0
     }
 }

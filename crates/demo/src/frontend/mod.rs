@@ -23,7 +23,11 @@ use crate::{
 };
 
 /// The program.
-pub const PROGRAM: Program = Program { name: "frontend", default_port: 80, health_path: "/alive" };
+pub const PROGRAM: Program = Program {
+    name: "frontend",
+    default_port: 80,
+    health_path: "/alive",
+};
 
 /// Serves until the shutdown.
 ///
@@ -32,9 +36,11 @@ pub const PROGRAM: Program = Program { name: "frontend", default_port: 80, healt
 pub async fn run(environment: Environment, shutdown: Shutdown) -> Result<(), Error> {
     let proxy = Proxy::new(&environment)?;
     let port = PROGRAM.port(&environment)?;
-    let router = page::routes()
-        .layer(middleware::map_response(page::protect))
-        .merge(Router::new().route("/alive", get(async || "ok\n")).merge(passed_on(proxy)));
+    let router = page::routes().layer(middleware::map_response(page::protect)).merge(
+        Router::new()
+            .route("/alive", get(async || "ok\n"))
+            .merge(passed_on(proxy)),
+    );
     PROGRAM.serve(port, router, shutdown).await
 }
 
@@ -43,5 +49,7 @@ fn passed_on(proxy: Proxy) -> Router {
         let proxy = proxy.clone();
         async move { proxy.pass(request).await }
     });
-    Router::<()>::new().route("/health", pass.clone()).route("/api/v1/{*path}", pass)
+    Router::<()>::new()
+        .route("/health", pass.clone())
+        .route("/api/v1/{*path}", pass)
 }

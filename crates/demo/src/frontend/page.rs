@@ -16,8 +16,14 @@ pub fn routes() -> Router {
     let file = |kind: &'static str, text: &'static str| get(async move || ([(header::CONTENT_TYPE, kind)], text));
     Router::new()
         .route("/", file("text/html; charset=utf-8", include_str!("page/index.html")))
-        .route("/style.css", file("text/css; charset=utf-8", include_str!("page/style.css")))
-        .route("/page.js", file("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route(
+            "/style.css",
+            file("text/css; charset=utf-8", include_str!("page/style.css")),
+        )
+        .route(
+            "/page.js",
+            file("text/javascript; charset=utf-8", include_str!("page/page.js")),
+        )
         .route("/icon.svg", file("image/svg+xml", include_str!("page/icon.svg")))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
 }

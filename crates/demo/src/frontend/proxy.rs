@@ -54,7 +54,10 @@ impl Proxy {
     /// # Errors
     /// `BACKEND_URL` is not an address.
     pub fn new(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self { client: client::new(), backend: client::backend_url(environment)? })
+        Ok(Self {
+            client: client::new(),
+            backend: client::backend_url(environment)?,
+        })
     }
 
     /// Passes one request on.
@@ -82,7 +85,10 @@ impl Proxy {
 
     /// The request as the backend gets it.
     fn outgoing(&self, request: Request) -> Result<Request, axum::http::uri::InvalidUri> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let peer = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip().to_canonical());
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         parts.uri = format!("{}{path}", self.backend).parse::<Uri>()?;
@@ -91,7 +97,11 @@ impl Proxy {
         // The client names the backend itself; whom the caller asked is in X-Forwarded-Host.
         let host = parts.headers.remove(header::HOST);
         set(&mut parts.headers, "x-forwarded-host", host);
-        set(&mut parts.headers, "x-forwarded-proto", Some(HeaderValue::from_static("http")));
+        set(
+            &mut parts.headers,
+            "x-forwarded-proto",
+            Some(HeaderValue::from_static("http")),
+        );
         let peer = peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok());
         set(&mut parts.headers, "x-forwarded-for", peer);
         parts.headers.remove(header::FORWARDED);
@@ -144,11 +154,14 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         drop_hop_by_hop(&mut headers);
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
+        assert_eq!(
+            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["authorization"]
+        );
     }
 
-    #[test]
-    fn what_the_caller_claims_about_itself_is_replaced() {
+    #[tokio::test]
+    async fn what_the_caller_claims_about_itself_is_replaced() {
         let environment = Environment::from_fn(|_| Some("http://backend:8000".to_owned()));
         let mut request = Request::builder()
             .uri("/api/v1/datapoints?limit=1")
@@ -157,7 +170,9 @@ mod tests {
             .header("forwarded", "for=1.2.3.4")
             .body(Body::empty())
             .unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 1], 9))));
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 1], 9))));
         let passed = Proxy::new(&environment).unwrap().outgoing(request).unwrap();
         assert_eq!(passed.uri(), "http://backend:8000/api/v1/datapoints?limit=1");
         let header = |name| passed.headers().get(name).map(|value| value.to_str().unwrap());

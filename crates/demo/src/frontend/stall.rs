@@ -29,7 +29,11 @@ pub(super) enum Broken {
 
 impl StallGuard {
     pub(super) fn new(body: Body, limit: Duration) -> Self {
-        Self { body, limit, deadline: Box::pin(tokio::time::sleep(limit)) }
+        Self {
+            body,
+            limit,
+            deadline: Box::pin(tokio::time::sleep(limit)),
+        }
     }
 }
 
@@ -37,16 +41,17 @@ impl HttpBody for StallGuard {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let guard = &mut *self;
         if let Poll::Ready(frame) = pin!(&mut guard.body).poll_frame(context) {
             guard.deadline.as_mut().reset(Instant::now() + guard.limit);
             return Poll::Ready(frame.map(|frame| frame.map_err(Broken::Body)));
         }
-        guard.deadline.as_mut().poll(context).map(|()| Some(Err(Broken::Stalled(guard.limit))))
+        guard
+            .deadline
+            .as_mut()
+            .poll(context)
+            .map(|()| Some(Err(Broken::Stalled(guard.limit))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -70,7 +75,10 @@ mod tests {
     async fn only_a_body_that_stands_still_is_ended() {
         let mut guard = StallGuard::new(Body::from("hello"), Duration::from_millis(50));
         assert_eq!(guard.size_hint().exact(), Some(5));
-        assert_eq!(next_frame(&mut guard).await.unwrap().unwrap().into_data().unwrap(), "hello");
+        assert_eq!(
+            next_frame(&mut guard).await.unwrap().unwrap().into_data().unwrap(),
+            "hello"
+        );
         assert!(next_frame(&mut guard).await.is_none());
 
         struct Still;

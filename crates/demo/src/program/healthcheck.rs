@@ -25,11 +25,19 @@ pub(super) enum Unhealthy {
 pub(super) fn ask(port: u16, path: &str) -> Result<String, Unhealthy> {
     let answer = get(port, path).map_err(|source| Unhealthy::Away { port, source })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.lines().next().unwrap_or_default().split_once(' ').map_or("", |(_, status)| status);
+    let status = head
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_once(' ')
+        .map_or("", |(_, status)| status);
     if status.starts_with("200 ") {
         Ok(format!("{body}\n"))
     } else {
-        Err(Unhealthy::Status { status: status.to_owned(), body: body.to_owned() })
+        Err(Unhealthy::Status {
+            status: status.to_owned(),
+            body: body.to_owned(),
+        })
     }
 }
 
@@ -72,13 +80,20 @@ mod tests {
     fn only_200_is_healthy() {
         assert_eq!(check("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}").unwrap(), "{}\n");
         let error = check("HTTP/1.0 503 Service Unavailable\r\n\r\n{\"status\":\"starting\"}").unwrap_err();
-        assert_eq!(error.to_string(), "answered 503 Service Unavailable: {\"status\":\"starting\"}");
+        assert_eq!(
+            error.to_string(),
+            "answered 503 Service Unavailable: {\"status\":\"starting\"}"
+        );
         assert_eq!(check("").unwrap_err().to_string(), "answered : ");
     }
 
     #[test]
     fn nobody_there_is_unhealthy() {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         assert!(matches!(ask(port, "/health"), Err(Unhealthy::Away { .. })));
     }
 }

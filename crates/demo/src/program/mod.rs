@@ -15,8 +15,8 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
-pub use self::shutdown::Shutdown;
 use self::command_line::Command;
+pub use self::shutdown::Shutdown;
 use crate::{
     backend::migrations::MigrationError,
     environment::{Environment, EnvironmentError},
@@ -88,17 +88,16 @@ impl Program {
             Ok(Command::Version) => print(&format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION"))),
             Ok(Command::Help) => print(&command_line::help(self.name)),
             Err(unknown) => {
-                report(&format!("unknown argument `{unknown}`\nhint: `{} --help` shows all", self.name));
+                report(&format!(
+                    "unknown argument `{unknown}`\nhint: `{} --help` shows all",
+                    self.name
+                ));
                 ExitCode::from(2)
             }
         }
     }
 
-    fn serve_until_stopped<F>(
-        self,
-        environment: Environment,
-        run: impl FnOnce(Environment, Shutdown) -> F,
-    ) -> ExitCode
+    fn serve_until_stopped<F>(self, environment: Environment, run: impl FnOnce(Environment, Shutdown) -> F) -> ExitCode
     where
         F: Future<Output = Result<(), Error>>,
     {
@@ -107,10 +106,15 @@ impl Program {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
-                .map_err(|source| Error::Io { action: "start the runtime", source })?;
+                .map_err(|source| Error::Io {
+                    action: "start the runtime",
+                    source,
+                })?;
             runtime.block_on(async {
-                let shutdown = Shutdown::on_signals()
-                    .map_err(|source| Error::Io { action: "listen for signals", source })?;
+                let shutdown = Shutdown::on_signals().map_err(|source| Error::Io {
+                    action: "listen for signals",
+                    source,
+                })?;
                 info!(program = self.name, "starting");
                 run(environment, shutdown).await
             })
