@@ -103,10 +103,7 @@ fn needs(from: &Manifest, to: &Manifest, platform: &Platform) -> PlatformNeeds {
     let mut needs = PlatformNeeds::default();
     let mut seen = BTreeSet::new();
     for image in images(to, platform) {
-        for (digest, size) in [
-            (image.manifest, image.manifest_size),
-            (image.config, image.config_size),
-        ] {
+        for (digest, size) in [(image.manifest, image.manifest_size), (image.config, image.config_size)] {
             if seen.insert(digest) && !had.contains(&digest) {
                 needs.bytes_needed += size;
             }
@@ -131,8 +128,5 @@ fn images<'a>(
     manifest: &'a Manifest,
     platform: &'a Platform,
 ) -> impl Iterator<Item = &'a crate::manifest::PlatformImage> {
-    manifest
-        .image_details
-        .iter()
-        .filter_map(|image| image.on(platform))
+    manifest.image_details.iter().filter_map(|image| image.on(platform))
 }

@@ -37,27 +37,16 @@ pub enum ImageMismatch {
 }
 
 /// Compares an image manifest with the image's record, and gives it read.
-pub(crate) fn check_manifest(
-    json: &[u8],
-    record: &PlatformImage,
-) -> Result<ImageManifest, ImageMismatch> {
-    let manifest: ImageManifest =
-        serde_json::from_slice(json).map_err(|source| ImageMismatch::Unreadable {
-            document: "manifest",
-            source,
-        })?;
+pub(crate) fn check_manifest(json: &[u8], record: &PlatformImage) -> Result<ImageManifest, ImageMismatch> {
+    let manifest: ImageManifest = serde_json::from_slice(json).map_err(|source| ImageMismatch::Unreadable {
+        document: "manifest",
+        source,
+    })?;
     if (manifest.config.digest, manifest.config.size) != (record.config, record.config_size) {
         return Err(ImageMismatch::Config);
     }
-    let found = manifest
-        .layers
-        .iter()
-        .map(|l| (l.digest, l.size, &l.media_type));
-    if !found.eq(record
-        .layers
-        .iter()
-        .map(|l| (l.digest, l.size, &l.media_type)))
-    {
+    let found = manifest.layers.iter().map(|l| (l.digest, l.size, &l.media_type));
+    if !found.eq(record.layers.iter().map(|l| (l.digest, l.size, &l.media_type))) {
         return Err(ImageMismatch::Layers);
     }
     Ok(manifest)
@@ -65,11 +54,10 @@ pub(crate) fn check_manifest(
 
 /// Compares an image configuration with the image's record.
 pub(crate) fn check_config(json: &[u8], record: &PlatformImage) -> Result<(), ImageMismatch> {
-    let config: ImageConfig =
-        serde_json::from_slice(json).map_err(|source| ImageMismatch::Unreadable {
-            document: "configuration",
-            source,
-        })?;
+    let config: ImageConfig = serde_json::from_slice(json).map_err(|source| ImageMismatch::Unreadable {
+        document: "configuration",
+        source,
+    })?;
     if !config
         .rootfs
         .diff_ids

@@ -17,8 +17,8 @@ use crate::image_check::{check_config, check_manifest};
 use crate::layer::Compression;
 use crate::manifest::{LayerRecord, PlatformImage};
 use crate::oci::{
-    Descriptor, DockerImage, INDEX, Index, LAYOUT, MANIFEST, MAX_DOCUMENT, NAME_ANNOTATION,
-    PlatformObject, REF_ANNOTATION, blob_path,
+    Descriptor, DockerImage, INDEX, Index, LAYOUT, MANIFEST, MAX_DOCUMENT, NAME_ANNOTATION, PlatformObject,
+    REF_ANNOTATION, blob_path,
 };
 use crate::pack::source::{Piece, Source};
 use crate::platform::Platform;
@@ -79,20 +79,13 @@ impl ImagesTar {
     /// # Errors
     /// [`PackError`], where a blob is missing or has another size than recorded, where an image's
     /// own documents contradict its record, or where an image lacks the platform of `scope`.
-    pub fn plan(
-        images: &[ImageInput],
-        store: &(dyn BlobStore + Sync),
-        scope: &Scope,
-    ) -> Result<Self, PackError> {
+    pub fn plan(images: &[ImageInput], store: &(dyn BlobStore + Sync), scope: &Scope) -> Result<Self, PackError> {
         let mut images: Vec<&ImageInput> = images.iter().collect();
         images.sort_by_key(|image| (&image.name, &image.tag));
         let mut plan = Plan::empty(store);
         for (at, image) in images.iter().enumerate() {
             if !is_name(&image.name) || !is_tag(&image.tag) {
-                return Err(PackError::Reference(format!(
-                    "{}:{}",
-                    image.name, image.tag
-                )));
+                return Err(PackError::Reference(format!("{}:{}", image.name, image.tag)));
             }
             if at > 0 && images[at - 1].name == image.name {
                 return Err(PackError::Twice {
@@ -116,11 +109,7 @@ impl ImagesTar {
     ///
     /// # Errors
     /// [`PackError`] naming the blob that is missing, changed or unreadable.
-    pub fn sha256(
-        &self,
-        store: &(dyn BlobStore + Sync),
-        progress: &dyn Fn(u64),
-    ) -> Result<Digest, PackError> {
+    pub fn sha256(&self, store: &(dyn BlobStore + Sync), progress: &dyn Fn(u64)) -> Result<Digest, PackError> {
         let digest = crate::pack::source::digest(&self.source(), store, progress)?;
         Ok(*self.sha256.get_or_init(|| digest))
     }
@@ -135,9 +124,7 @@ impl ImagesTar {
         let mut source = Source::default();
         for entry in &self.entries {
             source.push(Piece::Bytes(
-                header(&entry.name, entry.size, false, MTIME)
-                    .to_vec()
-                    .into(),
+                header(&entry.name, entry.size, false, MTIME).to_vec().into(),
             ));
             source.push(match &entry.content {
                 Content::Bytes(bytes) => Piece::Bytes(bytes.as_slice().into()),
@@ -265,21 +252,14 @@ impl<'a> Plan<'a> {
         self.docker.push(DockerImage {
             config: blob_path(&record.config),
             repo_tags: vec![tag],
-            layers: record
-                .layers
-                .iter()
-                .map(|layer| blob_path(&layer.digest))
-                .collect(),
+            layers: record.layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
         });
     }
 
     /// Reads a small blob and checks its digest and size.
     fn document(&mut self, digest: &Digest, size: u64) -> Result<Vec<u8>, PackError> {
         if size > MAX_DOCUMENT {
-            return Err(PackError::DocumentTooLarge {
-                digest: *digest,
-                size,
-            });
+            return Err(PackError::DocumentTooLarge { digest: *digest, size });
         }
         self.size(digest, size)?;
         let unreadable = |source| PackError::Blob {
@@ -293,10 +273,7 @@ impl<'a> Plan<'a> {
             .map_err(unreadable)?;
         let found = Digest::of(&bytes);
         if found != *digest {
-            return Err(PackError::BlobChanged {
-                digest: *digest,
-                found,
-            });
+            return Err(PackError::BlobChanged { digest: *digest, found });
         }
         self.documents.insert(*digest, size);
         Ok(bytes)
@@ -304,11 +281,10 @@ impl<'a> Plan<'a> {
 
     fn layer(&mut self, layer: &LayerRecord) -> Result<(), PackError> {
         self.size(&layer.digest, layer.size)?;
-        let compression =
-            Compression::of_media_type(&layer.media_type).map_err(|source| PackError::Layer {
-                digest: layer.digest,
-                source,
-            })?;
+        let compression = Compression::of_media_type(&layer.media_type).map_err(|source| PackError::Layer {
+            digest: layer.digest,
+            source,
+        })?;
         self.layers
             .insert(layer.digest, (layer.size, compression != Compression::None));
         Ok(())
@@ -358,11 +334,7 @@ impl<'a> Plan<'a> {
             documents.insert(digest, blob(digest, size, false));
         }
         entries.extend(documents.into_values());
-        entries.extend(
-            self.layers
-                .into_iter()
-                .map(|(digest, (size, c))| blob(digest, size, c)),
-        );
+        entries.extend(self.layers.into_iter().map(|(digest, (size, c))| blob(digest, size, c)));
         let size = entries
             .iter()
             .map(|e| 512 + e.size + padding(e.size) as u64)

@@ -32,12 +32,13 @@ impl Compression {
     /// content is not in the image.
     pub fn of_media_type(media_type: &str) -> Result<Self, LayerError> {
         match media_type {
-            "application/vnd.oci.image.layer.v1.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::None),
-            "application/vnd.oci.image.layer.v1.tar+gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Ok(Self::Gzip),
-            "application/vnd.oci.image.layer.v1.tar+zstd"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(Self::Zstd),
+            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Ok(Self::None),
+            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+                Ok(Self::Gzip)
+            }
+            "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+                Ok(Self::Zstd)
+            }
             other => Err(LayerError::MediaType(crate::text::shorten(other))),
         }
     }
@@ -145,9 +146,6 @@ mod tests {
     #[test]
     fn foreign_media_types_are_refused() {
         let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
-        assert!(matches!(
-            measure_layer(&[][..], foreign),
-            Err(LayerError::MediaType(_))
-        ));
+        assert!(matches!(measure_layer(&[][..], foreign), Err(LayerError::MediaType(_))));
     }
 }

@@ -229,11 +229,6 @@ mod tests {
     #[test]
     fn reserved_in_any_case() {
         assert!("Manifest.JSON".parse::<EntryName>().unwrap().is_reserved());
-        assert!(
-            !"bin/manifest.json"
-                .parse::<EntryName>()
-                .unwrap()
-                .is_reserved()
-        );
+        assert!(!"bin/manifest.json".parse::<EntryName>().unwrap().is_reserved());
     }
 }

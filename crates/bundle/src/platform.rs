@@ -83,10 +83,7 @@ impl FromStr for Platform {
             (_, variant) => variant,
         };
         let is_word = |word: &str| {
-            (1..=32).contains(&word.len())
-                && word
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         };
         if [Some(os), Some(architecture), variant]
             .into_iter()
@@ -107,9 +104,7 @@ impl FromStr for Platform {
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .iter()
-            .try_for_each(|variant| write!(f, "/{variant}"))
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
 
@@ -134,10 +129,7 @@ mod tests {
     fn spellings_of_one_platform_are_equal() {
         let check = |text: &str, shown: &str, suffix: &str| {
             let platform: Platform = text.parse().unwrap();
-            assert_eq!(
-                (platform.to_string(), platform.suffix()),
-                (shown.into(), suffix.into())
-            );
+            assert_eq!((platform.to_string(), platform.suffix()), (shown.into(), suffix.into()));
         };
         check("linux/amd64", "linux/amd64", "amd64");
         check("linux/arm64", "linux/arm64", "arm64");

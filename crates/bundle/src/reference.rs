@@ -4,14 +4,13 @@
 /// first.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
+    let edges = |part: &str| {
+        let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        edge(part.as_bytes().first()) && edge(part.as_bytes().last())
+    };
     let part = |part: &str| {
-        let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-        let bytes = part.as_bytes();
-        edge(bytes.first())
-            && edge(bytes.last())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b))
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        edges(part) && part.bytes().all(allowed)
     };
     if name.len() > 255 {
         return false;
@@ -21,7 +20,7 @@ pub fn is_name(name: &str) -> bool {
             let host = registry
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b".-:".contains(&b));
-            host && rest.split('/').all(part)
+            host && edges(registry) && rest.split('/').all(part)
         }
         _ => name.split('/').all(part),
     }
@@ -32,9 +31,7 @@ pub fn is_name(name: &str) -> bool {
 pub fn is_tag(tag: &str) -> bool {
     (1..=128).contains(&tag.len())
         && !tag.starts_with(['.', '-'])
-        && tag
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// The full name that engines store: `postgres` is `docker.io/library/postgres`.
@@ -72,9 +69,7 @@ mod tests {
         for name in ["postgres", "a/b-c", "ghcr.io/a/b_c", "localhost:5000/a"] {
             assert!(is_name(name), "{name}");
         }
-        for name in [
-            "", "A", "a:b", "a//b", "-a", "a/", "ghcr.io/", "a b", "../a",
-        ] {
+        for name in ["", "A", "a:b", "a//b", "-a", "a/", "ghcr.io/", "a b", "../a"] {
             assert!(!is_name(name), "{name}");
         }
         assert!(is_tag("2.1.0-rc.1"));

@@ -14,7 +14,8 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use blake2::{Blake2b512, Digest as _};
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Blake2b512, Digest as _};
 use ed25519_dalek::{Signer as _, SigningKey};
 use semver::Version;
 
@@ -28,6 +29,8 @@ const PREHASHED: &[u8; 2] = b"ED";
 const PUBLIC_LENGTH: usize = 2 + 8 + 32;
 /// In a decoded secret key: algorithms, salt and limits come before the key ID.
 const SECRET_ID_AT: usize = 2 + 2 + 2 + 32 + 8 + 8;
+/// The checksum follows ID, seed and public half.
+const CHECKSUM_AT: usize = SECRET_ID_AT + 8 + 32 + 32;
 /// The largest signature file that is read, in bytes.
 pub const MAX_SIGNATURE_SIZE: u64 = 4096;
 
@@ -110,10 +113,7 @@ impl PublicKey {
     /// The text of a public key file.
     #[must_use]
     pub fn to_file(&self) -> String {
-        format!(
-            "untrusted comment: minisign public key {}\n{}\n",
-            self.id, self.base64
-        )
+        format!("untrusted comment: minisign public key {}\n{}\n", self.id, self.base64)
     }
 }
 
@@ -127,17 +127,14 @@ impl FromStr for PublicKey {
             (Some(comment), Some(key), None) if comment.starts_with("untrusted comment:") => key,
             _ => return Err(SignatureError::PublicKey),
         };
-        let bytes = BASE64
-            .decode(base64)
-            .map_err(|_| SignatureError::PublicKey)?;
+        let bytes = BASE64.decode(base64).map_err(|_| SignatureError::PublicKey)?;
         if bytes.len() != PUBLIC_LENGTH || !bytes.starts_with(KEY_ALGORITHM) {
             return Err(SignatureError::PublicKey);
         }
         Ok(Self {
             id: KeyId::read(&bytes[2..10]).ok_or(SignatureError::PublicKey)?,
             base64: base64.to_owned(),
-            verifier: minisign_verify::PublicKey::from_base64(base64)
-                .map_err(|_| SignatureError::PublicKey)?,
+            verifier: minisign_verify::PublicKey::from_base64(base64).map_err(|_| SignatureError::PublicKey)?,
         })
     }
 }
@@ -167,9 +164,7 @@ impl SecretKey {
     /// [`SignatureError::SecretKey`] where it is no secret key.
     pub fn needs_password(file: &str) -> Result<bool, SignatureError> {
         let line = file.lines().nth(1).ok_or(SignatureError::SecretKey)?;
-        let bytes = BASE64
-            .decode(line.trim())
-            .map_err(|_| SignatureError::SecretKey)?;
+        let bytes = BASE64.decode(line.trim()).map_err(|_| SignatureError::SecretKey)?;
         match bytes.get(..4) {
             Some([b'E', b'd', 0, 0]) => Ok(false),
             Some(b"EdSc") => Ok(true),
@@ -177,24 +172,32 @@ impl SecretKey {
         }
     }
 
-    /// Reads the text of a secret key file. Decrypting a key takes the memory that it was made with:
+    /// Reads the text of a secret key file, encrypted or not. Decrypting a key takes the memory that it was made with:
     /// 32 MiB for one of [`generate`], 1 GiB for one of the stock program.
     ///
     /// # Errors
     /// [`SignatureError`]: not a key, a password that is missing or wrong.
     pub fn load(file: &str, password: Option<&str>) -> Result<Self, SignatureError> {
-        let text = || minisign::SecretKeyBox::from(file.to_owned());
-        let key = if Self::needs_password(file)? {
+        if Self::needs_password(file)? {
             let password = password.ok_or(SignatureError::PasswordNeeded)?.to_owned();
-            text()
+            let key = minisign::SecretKeyBox::from(file.to_owned())
                 .into_secret_key(Some(password))
-                .map_err(|_| SignatureError::WrongPassword)?
-        } else {
-            text()
-                .into_unencrypted_secret_key()
-                .map_err(|_| SignatureError::SecretKey)?
-        };
-        Self::from_bytes(&key.to_bytes()).ok_or(SignatureError::SecretKey)
+                .map_err(|_| SignatureError::WrongPassword)?;
+            return Self::from_bytes(&key.to_bytes()).ok_or(SignatureError::SecretKey);
+        }
+        // The `minisign` crate refuses unencrypted keys of the stock program 0.11, which leaves their
+        // checksum zero.
+        let line = file.lines().nth(1).ok_or(SignatureError::SecretKey)?;
+        let bytes = BASE64.decode(line.trim()).map_err(|_| SignatureError::SecretKey)?;
+        let checksum = bytes.get(CHECKSUM_AT..).ok_or(SignatureError::SecretKey)?;
+        let sum = Blake2b::<U32>::new()
+            .chain_update(KEY_ALGORITHM)
+            .chain_update(&bytes[SECRET_ID_AT..CHECKSUM_AT])
+            .finalize();
+        if checksum != [0; 32] && checksum != &sum[..] {
+            return Err(SignatureError::SecretKey);
+        }
+        Self::from_bytes(&bytes).ok_or(SignatureError::SecretKey)
     }
 
     /// `bytes` are those of a decrypted key: up to the ID, the ID, seed, public half, checksum.
@@ -284,10 +287,7 @@ pub fn generate(password: Option<&str>) -> Result<NewKey, SignatureError> {
             minisign::KeyPair::generate_encrypted_keypair(Some(password.to_owned())),
             "minisign encrypted secret key",
         ),
-        None => (
-            minisign::KeyPair::generate_unencrypted_keypair(),
-            "minisign secret key",
-        ),
+        None => (minisign::KeyPair::generate_unencrypted_keypair(), "minisign secret key"),
     };
     let pair = pair.map_err(failed)?;
     Ok(NewKey {
@@ -324,8 +324,7 @@ impl TrustedKeys {
     /// [`SignatureError`]: malformed, of an untrusted key, or not of this manifest.
     pub fn verify(&self, manifest: &[u8], signature: &str) -> Result<Signed, SignatureError> {
         let id = key_id(signature)?;
-        let decoded =
-            minisign_verify::Signature::decode(signature).map_err(|_| SignatureError::Malformed)?;
+        let decoded = minisign_verify::Signature::decode(signature).map_err(|_| SignatureError::Malformed)?;
         let mut candidates = self.0.iter().filter(|key| key.id == id).peekable();
         if candidates.peek().is_none() {
             return Err(SignatureError::UntrustedKey(id));

@@ -45,10 +45,7 @@ impl BlobStore for DirStore {
                 result => return result,
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "no image layout has this blob",
-        ))
+        Err(io::Error::new(io::ErrorKind::NotFound, "no image layout has this blob"))
     }
 
     fn size(&self, digest: &Digest) -> io::Result<u64> {

@@ -20,10 +20,7 @@ pub(crate) fn padding(size: u64) -> usize {
 pub(crate) fn header(name: &str, size: u64, executable: bool, mtime: u64) -> [u8; 512] {
     let mut header = Header::new_ustar();
     let field = &mut header.as_old_mut().name;
-    debug_assert!(
-        name.len() <= field.len(),
-        "callers use EntryName or blob paths"
-    );
+    debug_assert!(name.len() <= field.len(), "callers use EntryName or blob paths");
     for (to, from) in field.iter_mut().zip(name.bytes()) {
         *to = from;
     }

@@ -114,11 +114,7 @@ fn counts(manifest: &Manifest) -> Result<(), Inconsistency> {
     limit("platforms", manifest.platforms.len(), MAX_PLATFORMS)?;
     limit("images", manifest.image_details.len(), MAX_IMAGES)?;
     limit("files", manifest.files.len(), MAX_FILES)?;
-    limit(
-        "environment keys",
-        manifest.environment.len().max(1),
-        MAX_ENVIRONMENT,
-    )?;
+    limit("environment keys", manifest.environment.len().max(1), MAX_ENVIRONMENT)?;
     manifest
         .image_details
         .iter()
@@ -128,11 +124,7 @@ fn counts(manifest: &Manifest) -> Result<(), Inconsistency> {
 
 fn scalars(manifest: &Manifest) -> Result<(), Inconsistency> {
     if !is_utc_second(&manifest.created_at) {
-        return Err(form(
-            "created_at",
-            &manifest.created_at,
-            "`YYYY-MM-DDThh:mm:ssZ`",
-        ));
+        return Err(form("created_at", &manifest.created_at, "`YYYY-MM-DDThh:mm:ssZ`"));
     }
     if let Some(commit) = &manifest.commit
         && (!(7..=64).contains(&commit.len()) || !commit.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -183,11 +175,7 @@ fn files(manifest: &Manifest) -> Result<(), Inconsistency> {
     for name in &names {
         let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
         // `images.tar/x` would make a folder of the archive as well.
-        let reserved = [
-            crate::names::MANIFEST,
-            crate::names::SIGNATURE,
-            crate::names::IMAGES,
-        ];
+        let reserved = [crate::names::MANIFEST, crate::names::SIGNATURE, crate::names::IMAGES];
         for folder in folders {
             if names.contains(folder) || reserved.contains(&folder) {
                 return Err(Inconsistency::FileIsFolder(folder.to_owned()));
@@ -248,10 +236,7 @@ enum Kind {
     Layer,
 }
 
-fn each_blob(
-    image: &PlatformImage,
-    seen: &mut BTreeMap<Digest, (u64, Kind)>,
-) -> Result<(), Inconsistency> {
+fn each_blob(image: &PlatformImage, seen: &mut BTreeMap<Digest, (u64, Kind)>) -> Result<(), Inconsistency> {
     for (index, (digest, length)) in image.blobs().enumerate() {
         let kind = match index {
             0 => Kind::Manifest,
@@ -307,11 +292,7 @@ fn environment(manifest: &Manifest) -> Result<(), Inconsistency> {
             }
             EnvironmentValue::Generated { length } if !(16..=256).contains(length) => {
                 let length = length.to_string();
-                return Err(form(
-                    "environment.value.generated.length",
-                    &length,
-                    "16 to 256",
-                ));
+                return Err(form("environment.value.generated.length", &length, "16 to 256"));
             }
             _ => {}
         }

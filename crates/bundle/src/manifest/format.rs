@@ -46,11 +46,7 @@ impl FromStr for FormatVersion {
         let number = |digits: &str| {
             let plain = digits.bytes().all(|b| b.is_ascii_digit());
             let padded = digits.len() > 1 && digits.starts_with('0');
-            if plain && !padded {
-                digits.parse().ok()
-            } else {
-                None
-            }
+            if plain && !padded { digits.parse().ok() } else { None }
         };
         text.split_once('.')
             .and_then(|(major, minor)| {

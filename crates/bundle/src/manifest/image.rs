@@ -27,9 +27,7 @@ impl ImageRecord {
     /// The image on `platform`.
     #[must_use]
     pub fn on(&self, platform: &Platform) -> Option<&PlatformImage> {
-        self.platforms
-            .iter()
-            .find(|image| image.platform == *platform)
+        self.platforms.iter().find(|image| image.platform == *platform)
     }
 }
 
@@ -54,12 +52,9 @@ impl PlatformImage {
     /// The blobs that the image consists of, with their sizes in bytes: manifest, configuration,
     /// layers.
     pub fn blobs(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
-        [
-            (self.manifest, self.manifest_size),
-            (self.config, self.config_size),
-        ]
-        .into_iter()
-        .chain(self.layers.iter().map(|layer| (layer.digest, layer.size)))
+        [(self.manifest, self.manifest_size), (self.config, self.config_size)]
+            .into_iter()
+            .chain(self.layers.iter().map(|layer| (layer.digest, layer.size)))
     }
 }
 

@@ -15,9 +15,7 @@ mod rules;
 pub use check::Inconsistency;
 pub use format::{AnyManifest, FormatVersion, LegacyManifest};
 pub use image::{ImageRecord, LayerRecord, PlatformImage};
-pub use rules::{
-    Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, Health,
-};
+pub use rules::{Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, Health};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};

@@ -47,10 +47,7 @@ impl StoredMember {
     /// The member's next bytes, with `content` in them: [`STORED_CHUNK`] bytes, fewer only in the
     /// last piece.
     pub(crate) fn piece(&mut self, content: &[u8], last: bool) -> Vec<u8> {
-        debug_assert!(
-            last || content.len() == STORED_CHUNK,
-            "a piece is whole blocks"
-        );
+        debug_assert!(last || content.len() == STORED_CHUNK, "a piece is whole blocks");
         let blocks = content.len().div_ceil(BLOCK).max(1);
         let mut piece = Vec::with_capacity(content.len() + blocks * 5 + 18);
         if self.length == 0 {
@@ -90,21 +87,9 @@ mod tests {
 
     #[test]
     fn members_decompress() {
-        for length in [
-            0,
-            1,
-            BLOCK - 1,
-            BLOCK,
-            BLOCK + 1,
-            STORED_CHUNK,
-            STORED_CHUNK + 7,
-        ] {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, STORED_CHUNK, STORED_CHUNK + 7] {
             let content: Vec<u8> = (0..length).map(|n| (n * 31 % 251) as u8).collect();
-            assert_eq!(
-                decompress(&compressed_member(&content).unwrap()),
-                content,
-                "{length}"
-            );
+            assert_eq!(decompress(&compressed_member(&content).unwrap()), content, "{length}");
             let mut member = StoredMember::default();
             let (whole, rest) = content.split_at(length / STORED_CHUNK * STORED_CHUNK);
             let mut stored = Vec::new();

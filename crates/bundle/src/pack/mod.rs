@@ -80,16 +80,12 @@ impl Contents<'_> {
         let manifest = Manifest::from_json(self.manifest)?;
         if self.files.len() != manifest.files.len() {
             let (have, said) = (self.files.len(), manifest.files.len());
-            return Err(PackError::NotAsManifest(format!(
-                "{have} files, not {said}"
-            )));
+            return Err(PackError::NotAsManifest(format!("{have} files, not {said}")));
         }
         for (file, record) in self.files.iter().zip(&manifest.files) {
             if file.name != record.name || file.executable != record.executable {
                 let (have, said) = (&file.name, &record.name);
-                return Err(PackError::NotAsManifest(format!(
-                    "file `{have}` is not `{said}`"
-                )));
+                return Err(PackError::NotAsManifest(format!("file `{have}` is not `{said}`")));
             }
         }
         let sha256 = match self.images.known_sha256() {
@@ -97,9 +93,7 @@ impl Contents<'_> {
             None => self.images.sha256(self.store, &|_| {})?,
         };
         if (sha256, self.images.size()) != (manifest.images_sha256.0, manifest.images_size) {
-            return Err(PackError::NotAsManifest(
-                "images.tar is another one".to_owned(),
-            ));
+            return Err(PackError::NotAsManifest("images.tar is another one".to_owned()));
         }
         Ok(manifest)
     }
@@ -110,10 +104,7 @@ fn file_piece<'a>(file: &'a PackFile, record: &FileRecord) -> Result<source::Pie
     match &file.content {
         Content::Bytes(bytes) => {
             if (Digest::of(bytes), bytes.len() as u64) != (record.sha256.0, record.size) {
-                return Err(PackError::NotAsManifest(format!(
-                    "file `{}` differs",
-                    file.name
-                )));
+                return Err(PackError::NotAsManifest(format!("file `{}` differs", file.name)));
             }
             Ok(source::Piece::Bytes(bytes.as_slice().into()))
         }

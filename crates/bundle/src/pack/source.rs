@@ -33,11 +33,7 @@ pub(crate) enum Piece<'a> {
         compressed: bool,
     },
     /// A file.
-    File {
-        path: &'a Path,
-        sha256: Digest,
-        size: u64,
-    },
+    File { path: &'a Path, sha256: Digest, size: u64 },
 }
 
 /// Pieces in order.
@@ -49,11 +45,7 @@ pub(crate) enum Chunk<'a> {
     /// Bytes worth compressing.
     Plain(&'a [u8]),
     /// The next bytes of a compressed blob: [`STORED_CHUNK`] of them, fewer only in the last.
-    Compressed {
-        bytes: &'a [u8],
-        first: bool,
-        last: bool,
-    },
+    Compressed { bytes: &'a [u8], first: bool, last: bool },
 }
 
 impl<'a> From<Piece<'a>> for Source<'a> {
@@ -108,10 +100,7 @@ impl<'a> Source<'a> {
                             });
                         }
                         Err(CopyError::Digest(found)) => {
-                            return Err(PackError::BlobChanged {
-                                digest: *digest,
-                                found,
-                            });
+                            return Err(PackError::BlobChanged { digest: *digest, found });
                         }
                     }
                 }
@@ -160,9 +149,7 @@ fn copy(
     let mut first = true;
     loop {
         let left = size - hasher.length();
-        let want = buffer
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = read_full(&mut file, &mut buffer[..want]).map_err(CopyError::Read)?;
         hasher.update(&buffer[..count]);
         if count < want {
@@ -211,9 +198,7 @@ pub(crate) fn stream(
         });
         let consumed = receiver.iter().try_for_each(|bytes| consume(&bytes));
         drop(receiver);
-        let read = reading
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         consumed.and(read)
     })
 }

@@ -35,11 +35,7 @@ const WAITING: usize = 12;
 /// # Errors
 /// [`PackError`]: the manifest does not describe the contents, something cannot be read or has
 /// changed, or `out` fails. What was written until then is not a bundle.
-pub fn write_tar_gz(
-    out: impl Write,
-    contents: &Contents<'_>,
-    progress: &dyn Fn(u64),
-) -> Result<Digest, PackError> {
+pub fn write_tar_gz(out: impl Write, contents: &Contents<'_>, progress: &dyn Fn(u64)) -> Result<Digest, PackError> {
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     write_tar_gz_on(threads, out, contents, progress)
 }
@@ -73,9 +69,7 @@ pub fn write_tar_gz_on(
             Ok(())
         });
         let written = write_parts(&mut out, part_receiver, progress);
-        let read: Result<(), PackError> = reading
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let read: Result<(), PackError> = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A failed read ends the parts early: it is the reason, whatever was written.
         read.and(written)
     })
@@ -87,9 +81,7 @@ fn archive<'a>(contents: &'a Contents<'a>) -> Result<Source<'a>, PackError> {
     let mtime = contents.mtime;
     let mut source = Source::default();
     let mut entry = |name: &str, size: u64, executable: bool, content: Source<'a>| {
-        source.push(Piece::Bytes(
-            header(name, size, executable, mtime).to_vec().into(),
-        ));
+        source.push(Piece::Bytes(header(name, size, executable, mtime).to_vec().into()));
         source.append(content);
         source.push(Piece::Bytes(vec![0; padding(size)].into()));
     };
@@ -111,12 +103,7 @@ fn archive<'a>(contents: &'a Contents<'a>) -> Result<Source<'a>, PackError> {
         let content = Source::from(file_piece(file, record)?);
         entry(file.name.as_str(), record.size, file.executable, content);
     }
-    entry(
-        IMAGES,
-        contents.images.size(),
-        false,
-        contents.images.source(),
-    );
+    entry(IMAGES, contents.images.size(), false, contents.images.source());
     source.push(Piece::Bytes(END.as_slice().into()));
     Ok(source)
 }
@@ -221,11 +208,7 @@ fn compress_all(jobs: &Mutex<Receiver<Job>>) {
     }
 }
 
-fn write_parts(
-    out: &mut impl Write,
-    parts: Receiver<Part>,
-    progress: &dyn Fn(u64),
-) -> Result<Digest, PackError> {
+fn write_parts(out: &mut impl Write, parts: Receiver<Part>, progress: &dyn Fn(u64)) -> Result<Digest, PackError> {
     let mut hasher = Hasher::new();
     for part in parts {
         let (bytes, done) = match part {

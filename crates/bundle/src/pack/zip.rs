@@ -18,11 +18,7 @@ use crate::names::{IMAGES, MANIFEST, SIGNATURE};
 /// # Errors
 /// [`PackError`]: the manifest does not describe the contents, something cannot be read or has
 /// changed, or `out` fails. What was written until then is not a bundle.
-pub fn write_zip(
-    out: impl Write + Seek,
-    contents: &Contents<'_>,
-    progress: &dyn Fn(u64),
-) -> Result<(), PackError> {
+pub fn write_zip(out: impl Write + Seek, contents: &Contents<'_>, progress: &dyn Fn(u64)) -> Result<(), PackError> {
     let manifest = contents.described()?;
     let mut zip = ZipWriter::new(out);
     let mut entry = |name: &str, size: u64, executable: bool, content: Source<'_>| {
@@ -61,14 +57,7 @@ pub fn write_zip(
         let content = Source::from(file_piece(file, record)?);
         entry(file.name.as_str(), record.size, file.executable, content)?;
     }
-    entry(
-        IMAGES,
-        contents.images.size(),
-        false,
-        contents.images.source(),
-    )?;
-    let mut out = zip
-        .finish()
-        .map_err(|error| PackError::Write(error.into()))?;
+    entry(IMAGES, contents.images.size(), false, contents.images.source())?;
+    let mut out = zip.finish().map_err(|error| PackError::Write(error.into()))?;
     out.flush().map_err(PackError::Write)
 }

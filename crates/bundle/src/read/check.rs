@@ -60,11 +60,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Takes the next entry.
-    pub(super) fn entry(
-        &mut self,
-        entry: &Entry,
-        content: &mut Portion<'_>,
-    ) -> Result<(), VerifyError> {
+    pub(super) fn entry(&mut self, entry: &Entry, content: &mut Portion<'_>) -> Result<(), VerifyError> {
         let name = name_of(&entry.name)?;
         self.stage = match std::mem::replace(&mut self.stage, Stage::Start) {
             Stage::Start if name.as_str() == MANIFEST => {
@@ -73,18 +69,13 @@ impl<'a> Checker<'a> {
             Stage::Start => return Err(VerifyError::ManifestNotFirst(name.to_string())),
             Stage::HaveManifest(manifest) if name.as_str() == SIGNATURE => {
                 let signature = small(&name, entry.size, MAX_SIGNATURE_SIZE, content)?;
-                Stage::Files(
-                    Box::new(believe(manifest, Some(&signature), self.trust)?),
-                    0,
-                )
+                Stage::Files(Box::new(believe(manifest, Some(&signature), self.trust)?), 0)
             }
             Stage::HaveManifest(manifest) => {
                 let findings = believe(manifest, None, self.trust)?;
                 self.announced(Box::new(findings), 0, &name, entry.size, content)?
             }
-            Stage::Files(findings, seen) => {
-                self.announced(findings, seen, &name, entry.size, content)?
-            }
+            Stage::Files(findings, seen) => self.announced(findings, seen, &name, entry.size, content)?,
             Stage::HaveImages(findings) => {
                 return Err(misplaced(&findings.manifest, usize::MAX, &name));
             }
@@ -117,12 +108,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn file(
-        &self,
-        record: &FileRecord,
-        size: u64,
-        content: &mut Portion<'_>,
-    ) -> Result<Place, VerifyError> {
+    fn file(&self, record: &FileRecord, size: u64, content: &mut Portion<'_>) -> Result<Place, VerifyError> {
         let name = record.name.as_str();
         expect_size(name, size, record.size)?;
         let location = content.location()?;
@@ -133,11 +119,7 @@ impl<'a> Checker<'a> {
         })?;
         let digest = record.sha256.0;
         expect_digest(name, hasher.finish(), digest)?;
-        Ok(Place {
-            location,
-            size,
-            digest,
-        })
+        Ok(Place { location, size, digest })
     }
 
     /// The archive has ended: gives what was found, if it was everything.
@@ -156,11 +138,7 @@ impl<'a> Checker<'a> {
 }
 
 /// Verifies the signature, as far as `trust` demands, and only then reads the manifest.
-fn believe(
-    bytes: Vec<u8>,
-    signature: Option<&[u8]>,
-    trust: &Trust<'_>,
-) -> Result<Findings, VerifyError> {
+fn believe(bytes: Vec<u8>, signature: Option<&[u8]>, trust: &Trust<'_>) -> Result<Findings, VerifyError> {
     let signature = match signature.map(std::str::from_utf8) {
         Some(Err(_)) => return Err(crate::signature::SignatureError::Malformed.into()),
         Some(Ok(text)) => Some(text),
@@ -211,11 +189,7 @@ fn misplaced(manifest: &Manifest, seen: usize, name: &EntryName) -> VerifyError 
     if before || reserved_before {
         return VerifyError::Duplicate(name.to_string());
     }
-    let later = manifest
-        .files
-        .iter()
-        .skip(seen)
-        .any(|file| file.name == *name);
+    let later = manifest.files.iter().skip(seen).any(|file| file.name == *name);
     if later || name.as_str() == IMAGES {
         let expected = next_name(manifest, seen);
         return VerifyError::OutOfOrder {
@@ -246,11 +220,7 @@ pub(super) fn expect_size(name: &str, found: u64, expected: u64) -> Result<(), V
     }
 }
 
-pub(super) fn expect_digest(
-    name: &str,
-    found: Digest,
-    expected: Digest,
-) -> Result<(), VerifyError> {
+pub(super) fn expect_digest(name: &str, found: Digest, expected: Digest) -> Result<(), VerifyError> {
     if found == expected {
         Ok(())
     } else {

@@ -52,9 +52,7 @@ pub(super) fn check_images(
         .and_then(|_| nothing_follows(&mut tee))
         .and_then(|()| images.finish());
         tee.finish();
-        let whole = hashing
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let whole = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let blobs = checked?;
         expect_digest(IMAGES, whole, manifest.images_sha256.0)?;
         Ok(blobs)
@@ -157,9 +155,7 @@ impl<'a> Images<'a> {
         }
         match blob_of_path(name.as_str()) {
             Some(digest) => self.blob(digest, name.as_str(), entry.size, content),
-            None if DOCUMENTS.contains(&name.as_str()) => {
-                Err(VerifyError::Duplicate(inside(name.as_str())))
-            }
+            None if DOCUMENTS.contains(&name.as_str()) => Err(VerifyError::Duplicate(inside(name.as_str()))),
             None => Err(VerifyError::Unexpected(inside(name.as_str()))),
         }
     }
@@ -170,20 +166,14 @@ impl<'a> Images<'a> {
         for image in index.manifests {
             match self.awaited.get(&image.digest) {
                 Some((Kind::Manifest, size)) if *size == image.size => {}
-                None | Some((Kind::Index, _))
-                    if image.media_type == INDEX && image.size <= MAX_DOCUMENT =>
-                {
+                None | Some((Kind::Index, _)) if image.media_type == INDEX && image.size <= MAX_DOCUMENT => {
                     self.awaited.insert(image.digest, (Kind::Index, image.size));
                 }
                 _ => return Err(VerifyError::ForeignImage("index.json".to_owned())),
             }
         }
         // Every index has an image of the manifest, so there cannot be more of them than images.
-        let indexes = self
-            .awaited
-            .values()
-            .filter(|(kind, _)| *kind == Kind::Index)
-            .count();
+        let indexes = self.awaited.values().filter(|(kind, _)| *kind == Kind::Index).count();
         if indexes > self.manifest.image_details.len() {
             return Err(VerifyError::ForeignImage("index.json".to_owned()));
         }
@@ -205,13 +195,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn blob(
-        &mut self,
-        digest: Digest,
-        name: &str,
-        size: u64,
-        content: &mut Portion<'_>,
-    ) -> Result<(), VerifyError> {
+    fn blob(&mut self, digest: Digest, name: &str, size: u64, content: &mut Portion<'_>) -> Result<(), VerifyError> {
         let Some((kind, expected)) = self.awaited.remove(&digest) else {
             return Err(match self.found.contains_key(&digest) {
                 true => VerifyError::Duplicate(inside(name)),
@@ -232,44 +216,23 @@ impl<'a> Images<'a> {
             found
         };
         expect_digest(&inside(name), found, digest)?;
-        self.found.insert(
-            digest,
-            Place {
-                location,
-                size,
-                digest,
-            },
-        );
+        self.found.insert(digest, Place { location, size, digest });
         Ok(())
     }
 
     /// Compares an image's document with all records that name it.
-    fn document(
-        &self,
-        kind: Kind,
-        digest: Digest,
-        name: &str,
-        json: &[u8],
-    ) -> Result<(), VerifyError> {
+    fn document(&self, kind: Kind, digest: Digest, name: &str, json: &[u8]) -> Result<(), VerifyError> {
         if kind == Kind::Index {
             let index: Index = read(json, name)?;
-            let recorded: BTreeSet<Digest> = records(self.manifest)
-                .map(|(_, record)| record.manifest)
-                .collect();
-            return match index
-                .manifests
-                .iter()
-                .all(|image| recorded.contains(&image.digest))
-            {
+            let recorded: BTreeSet<Digest> = records(self.manifest).map(|(_, record)| record.manifest).collect();
+            return match index.manifests.iter().all(|image| recorded.contains(&image.digest)) {
                 true => Ok(()),
                 false => Err(VerifyError::ForeignImage(name.to_owned())),
             };
         }
         for (image, record) in records(self.manifest) {
             let compared = match kind {
-                Kind::Manifest if record.manifest == digest => {
-                    check_manifest(json, record).map(drop)
-                }
+                Kind::Manifest if record.manifest == digest => check_manifest(json, record).map(drop),
                 Kind::Config if record.config == digest => check_config(json, record),
                 _ => Ok(()),
             };
@@ -292,12 +255,10 @@ impl<'a> Images<'a> {
 
 /// Every image on every platform, with its name.
 fn records(manifest: &Manifest) -> impl Iterator<Item = (&str, &PlatformImage)> {
-    manifest.image_details.iter().flat_map(|image| {
-        image
-            .platforms
-            .iter()
-            .map(|record| (image.name.as_str(), record))
-    })
+    manifest
+        .image_details
+        .iter()
+        .flat_map(|image| image.platforms.iter().map(|record| (image.name.as_str(), record)))
 }
 
 fn read<T: serde::de::DeserializeOwned>(json: &[u8], name: &str) -> Result<T, VerifyError> {

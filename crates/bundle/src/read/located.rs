@@ -41,9 +41,7 @@ impl<'a> Portion<'a> {
 
 impl Read for Portion<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if want == 0 {
             return Ok(0);
         }
@@ -100,10 +98,13 @@ pub(super) struct MemberReader<R> {
     until: usize,
 }
 
+/// What follows a member must be a member.
+const NO_MEMBER: &str = "after a gzip member comes something else";
+
 /// What comes next. `Broken` stays after an error in the compressed data.
 enum State<R> {
     Between(Counted<R>),
-    Inside(GzDecoder<Counted<R>>),
+    Inside(Box<GzDecoder<Counted<R>>>),
     End,
     Broken,
 }
@@ -113,10 +114,7 @@ impl<R: Read> MemberReader<R> {
     pub(super) fn new(inner: R, offset: u64) -> Self {
         let inner = BufReader::with_capacity(CHUNK, inner);
         Self {
-            state: State::Between(Counted {
-                inner,
-                taken: offset,
-            }),
+            state: State::Between(Counted { inner, taken: offset }),
             member: offset,
             inside: 0,
             buffer: vec![0; 64 * 1024],
@@ -130,13 +128,17 @@ impl<R: Read> MemberReader<R> {
         while self.from == self.until {
             match std::mem::replace(&mut self.state, State::Broken) {
                 State::Between(mut file) => {
-                    if file.fill_buf()?.is_empty() {
-                        self.state = State::End;
-                        return Ok(());
+                    match file.fill_buf()?.first() {
+                        None => {
+                            self.state = State::End;
+                            return Ok(());
+                        }
+                        Some(0x1f) => {}
+                        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, NO_MEMBER)),
                     }
                     self.member = file.taken;
                     self.inside = 0;
-                    self.state = State::Inside(GzDecoder::new(file));
+                    self.state = State::Inside(Box::new(GzDecoder::new(file)));
                 }
                 State::Inside(mut decoder) => {
                     let count = decoder.read(&mut self.buffer).map_err(damaged)?;
@@ -182,18 +184,13 @@ impl<R: Read> Located for MemberReader<R> {
 /// invalid data.
 fn damaged(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            io::Error::new(io::ErrorKind::InvalidData, error)
-        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => io::Error::new(io::ErrorKind::InvalidData, error),
         _ => error,
     }
 }
 
 /// Reads from `location` on.
-pub(super) fn reopen<'a, S: Read + Seek>(
-    source: &'a mut S,
-    location: Location,
-) -> io::Result<Box<dyn Read + 'a>> {
+pub(super) fn reopen<'a, S: Read + Seek>(source: &'a mut S, location: Location) -> io::Result<Box<dyn Read + 'a>> {
     let (mut reader, inside): (Box<dyn Read + 'a>, u64) = match location {
         Location::Gzip { member, inside } => {
             source.seek(SeekFrom::Start(member))?;

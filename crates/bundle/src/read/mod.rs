@@ -132,8 +132,7 @@ fn walk<S: Read + Seek>(
         }
         Form::Zip => {
             // What follows a zip archive was looked for first.
-            let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
-                zip::walk(source, &mut visit)?;
+            let (ControlFlow::Continue(()) | ControlFlow::Break(())) = zip::walk(source, &mut visit)?;
         }
     }
     Ok(())
@@ -235,9 +234,7 @@ impl Read for Again<'_> {
                 "the bundle has changed since it was verified",
             )
         };
-        let want = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.inner.read(&mut buffer[..want])?;
         if count == 0 && want > 0 {
             return Err(changed());

@@ -15,10 +15,7 @@ const MAX_FILL: u64 = 64 * 1024;
 pub(super) type Visit = Result<ControlFlow<()>, VerifyError>;
 
 /// Gives every entry to `visit`, up to and with the end of the archive, or until `visit` breaks.
-pub(super) fn walk(
-    reader: &mut dyn Located,
-    mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit,
-) -> Visit {
+pub(super) fn walk(reader: &mut dyn Located, mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit) -> Visit {
     while let Some(entry) = next(reader)? {
         let mut content = Portion::new(&mut *reader, entry.size);
         if visit(&entry, &mut content)?.is_break() {
@@ -54,10 +51,7 @@ pub(super) fn nothing_follows(reader: &mut impl Read) -> Result<(), VerifyError>
     let mut buffer = [0; 4096];
     let mut total = 0;
     loop {
-        let count = read_full(reader, &mut buffer).map_err(|error| match error.into() {
-            VerifyError::Io(error) => VerifyError::Io(error),
-            _ => VerifyError::TrailingData,
-        })?;
+        let count = read_full(reader, &mut buffer)?;
         total += count as u64;
         if total > MAX_FILL || buffer[..count].iter().any(|byte| *byte != 0) {
             return Err(VerifyError::TrailingData);

@@ -23,24 +23,16 @@ const MAX_ENTRIES: u16 = 1027;
 const MAX_DIRECTORY: u32 = 1024 * 1024;
 
 /// Gives every entry to `visit`, in the order of their contents, until `visit` breaks.
-pub(super) fn walk<S: Read + Seek>(
-    source: &mut S,
-    mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit,
-) -> Visit {
+pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit) -> Visit {
     check_end(source)?;
     let mut archive = ZipArchive::new(BufReader::with_capacity(CHUNK, source)).map_err(refused)?;
     if archive.offset() != 0 {
-        return Err(VerifyError::Zip(
-            "something stands before the archive".to_owned(),
-        ));
+        return Err(VerifyError::Zip("something stands before the archive".to_owned()));
     }
     archive.validate_header_consistency().map_err(refused)?;
     let mut order = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
-        order.push((
-            archive.by_index_raw(index).map_err(refused)?.header_start(),
-            index,
-        ));
+        order.push((archive.by_index_raw(index).map_err(refused)?.header_start(), index));
     }
     order.sort_unstable();
     for (_, index) in order {
@@ -70,9 +62,7 @@ pub(super) fn walk<S: Read + Seek>(
             CompressionMethod::Stored => true,
             CompressionMethod::Deflated => false,
             other => {
-                return Err(VerifyError::Zip(format!(
-                    "compression {other} is not allowed"
-                )));
+                return Err(VerifyError::Zip(format!("compression {other} is not allowed")));
             }
         };
         let mut content = Content {
@@ -87,9 +77,7 @@ pub(super) fn walk<S: Read + Seek>(
         }
         // Reading on to the very end makes the zip reader compare the checksum.
         if portion.left() > 0 || content.read(&mut [0])? > 0 {
-            return Err(VerifyError::Zip(
-                "an entry is longer than it says".to_owned(),
-            ));
+            return Err(VerifyError::Zip("an entry is longer than it says".to_owned()));
         }
     }
     Ok(ControlFlow::Continue(()))
@@ -121,9 +109,7 @@ fn check_end<S: Read + Seek>(source: &mut S) -> Result<(), VerifyError> {
     let entries = u16::from_le_bytes([end[10], end[11]]);
     let directory = u32::from_le_bytes([end[12], end[13], end[14], end[15]]);
     if entries > MAX_ENTRIES || directory > MAX_DIRECTORY {
-        return Err(VerifyError::Zip(format!(
-            "{entries} entries in {directory} bytes"
-        )));
+        return Err(VerifyError::Zip(format!("{entries} entries in {directory} bytes")));
     }
     Ok(())
 }

@@ -1,0 +1,188 @@
+//! `updater verify`: checks a bundle and reports what it is.
+//!
+//! Opens the file once → `bundle::read::verify` → a [`Report`], as text or JSON. Changes nothing.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use bundle::read::{Origin, Trust, VerifiedBundle, VerifyError, verify};
+use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
+use serde::Serialize;
+
+use crate::cli::{Outcome, VerifyArguments};
+
+/// A minisign public key file has two short lines.
+const MAX_KEY_FILE: u64 = 4096;
+
+/// Runs the command. Results go to `out`, errors and warnings to `err`.
+///
+/// # Errors
+/// Only where `out` or `err` cannot be written.
+pub(crate) fn run(arguments: &VerifyArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Outcome> {
+    let checked = check(arguments);
+    match &checked {
+        Ok(report) if report.signed_by.is_none() => writeln!(
+            err,
+            "warning: only the integrity was checked: nothing vouches for the origin of this bundle\n\
+             hint: give the publisher's key with --trust"
+        )?,
+        Ok(_) => {}
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            if let Some(hint) = error.hint() {
+                writeln!(err, "hint: {hint}")?;
+            }
+        }
+    }
+    if arguments.json {
+        let report = match &checked {
+            Ok(report) => serde_json::to_string_pretty(report),
+            Err(error) => serde_json::to_string_pretty(&Failure {
+                verified: false,
+                error: error.to_string(),
+                hint: error.hint(),
+            }),
+        };
+        writeln!(out, "{}", report?)?;
+    } else if let Ok(report) = &checked {
+        report.write(out)?;
+    }
+    Ok(checked.map_or_else(|error| error.outcome(), |_| Outcome::Done))
+}
+
+/// Why there is no verified bundle.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("{} cannot be opened: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("trusted key {key} cannot be read: {source}")]
+    ReadKey { key: String, source: io::Error },
+    #[error("trusted key {key}: {source}")]
+    Key { key: String, source: SignatureError },
+    #[error(transparent)]
+    Bundle(#[from] VerifyError),
+}
+
+impl Problem {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Open { .. } | Self::ReadKey { .. } => Outcome::Unreadable,
+            Self::Key { .. } => Outcome::Usage,
+            Self::Bundle(error) if error.is_unreadable() => Outcome::Unreadable,
+            Self::Bundle(_) => Outcome::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => None,
+            Self::ReadKey { .. } | Self::Key { .. } => Some("a key is a minisign public key file, or its second line"),
+            Self::Bundle(error) => error.hint(),
+        }
+    }
+}
+
+fn check(arguments: &VerifyArguments) -> Result<Report, Problem> {
+    let keys = arguments
+        .trust
+        .iter()
+        .map(|key| read_key(key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let keys = TrustedKeys::new(keys);
+    let trust = match keys.keys() {
+        [] => Trust::Unsigned,
+        _ => Trust::Keys(&keys),
+    };
+    let path = &arguments.bundle;
+    let file = File::open(path).map_err(|source| Problem::Open {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Report::of(&verify(file, &trust, &|_| {})?))
+}
+
+/// `key` is the key itself, or else the path of its file.
+fn read_key(key: &str) -> Result<PublicKey, Problem> {
+    if let Ok(key) = key.parse() {
+        return Ok(key);
+    }
+    let named = || format!("`{key}`");
+    let mut text = String::new();
+    File::open(key)
+        .and_then(|file| io::Read::read_to_string(&mut io::Read::take(file, MAX_KEY_FILE), &mut text))
+        .map_err(|source| Problem::ReadKey { key: named(), source })?;
+    text.parse().map_err(|source| Problem::Key { key: named(), source })
+}
+
+/// What `--json` gives for a bundle that was not verified.
+#[derive(Debug, Serialize)]
+struct Failure {
+    verified: bool,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+/// What a verified bundle is.
+#[derive(Debug, Serialize)]
+struct Report {
+    verified: bool,
+    /// The ID of the trusted key that signed the bundle; none where only the integrity was checked.
+    signed_by: Option<String>,
+    /// The ID that a signature names which was not verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unverified_signature_of: Option<String>,
+    product: String,
+    version: String,
+    created_at: String,
+    commit: Option<String>,
+    platforms: Vec<String>,
+    images: Vec<String>,
+    files: usize,
+    /// Size of `images.tar` in bytes.
+    images_size: u64,
+    /// The bundle's identity.
+    manifest_digest: String,
+}
+
+impl Report {
+    fn of(bundle: &VerifiedBundle<File>) -> Self {
+        let manifest = bundle.manifest();
+        let claimed = match bundle.origin() {
+            Origin::Unknown { claimed } => claimed.map(|id| id.to_string()),
+            Origin::Signed(_) => None,
+        };
+        Self {
+            verified: true,
+            signed_by: bundle.signed_by().map(|key| key.id().to_string()),
+            unverified_signature_of: claimed,
+            product: manifest.product.to_string(),
+            version: manifest.version.to_string(),
+            created_at: manifest.created_at.clone(),
+            commit: manifest.commit.clone(),
+            platforms: manifest.platforms.iter().map(ToString::to_string).collect(),
+            images: manifest.images.clone(),
+            files: manifest.files.len(),
+            images_size: manifest.images_size,
+            manifest_digest: bundle.manifest_digest().to_string(),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{} {} is whole", self.product, self.version)?;
+        match (&self.signed_by, &self.unverified_signature_of) {
+            (Some(id), _) => writeln!(out, "  signed by  {id} (trusted)")?,
+            (None, Some(id)) => writeln!(out, "  signed by  {id} (NOT VERIFIED)")?,
+            (None, None) => writeln!(out, "  signed by  nobody")?,
+        }
+        writeln!(out, "  made       {}", self.created_at)?;
+        if let Some(commit) = &self.commit {
+            writeln!(out, "  commit     {commit}")?;
+        }
+        writeln!(out, "  platforms  {}", self.platforms.join(", "))?;
+        writeln!(out, "  images     {}", self.images.join(", "))?;
+        writeln!(out, "  files      {}", self.files)?;
+        writeln!(out, "  manifest   {}", self.manifest_digest)
+    }
+}

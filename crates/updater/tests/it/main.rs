@@ -1,0 +1,4 @@
+//! The command line, as its users call it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
+
+mod verify;
