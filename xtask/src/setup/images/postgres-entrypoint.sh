@@ -74,10 +74,19 @@ run_init_files() {
 	done
 }
 
+# Whether the server is only asked about itself.
+is_question() {
+	local argument
+	for argument; do
+		case $argument in -'?' | --help | --describe-config | -V | --version) return 0 ;; esac
+	done
+	return 1
+}
+
 main() {
 	# Options alone mean: the server, with these options.
 	if [ "${1:0:1}" = '-' ]; then set -- postgres "$@"; fi
-	if [ "$1" != postgres ]; then exec "$@"; fi
+	if [ "$1" != postgres ] || is_question "$@"; then exec "$@"; fi
 	if [ "$(id -u)" = 0 ]; then become_postgres "$@"; fi
 
 	if [ ! -s "$PGDATA/PG_VERSION" ]; then

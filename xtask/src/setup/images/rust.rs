@@ -30,7 +30,6 @@ pub(super) fn recipe() -> Recipe {
         excluded: &[
             "/usr/bin/*lto-dump*",
             "/usr/lib/aarch64-linux-gnu/libLLVM*",
-            "/usr/lib/aarch64-linux-gnu/libclang*",
             "/usr/lib/aarch64-linux-gnu/librustc_driver*",
             "/usr/lib/aarch64-linux-gnu/libz3*",
             "/usr/libexec/gcc*/*/*/lto1",
