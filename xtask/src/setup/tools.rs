@@ -149,10 +149,13 @@ fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
     let target = tempfile::tempdir_in(root)?;
     let (version, target) = (format!("={CARGO_DENY}"), target.path());
     // Unoptimised it compiles in a third of the time, and checks this workspace in three seconds.
-    let install = cmd!(sh, "cargo install --debug --quiet --locked --root {root} --version {version}")
-        // Its defaults bring a TLS stack for fetching advisories, which nothing here does.
-        .args(["--no-default-features", "cargo-deny"])
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .env("CARGO_TARGET_DIR", target);
+    let install = cmd!(
+        sh,
+        "cargo install --debug --quiet --locked --root {root} --version {version}"
+    )
+    // Its defaults bring a TLS stack for fetching advisories, which nothing here does.
+    .args(["--no-default-features", "cargo-deny"])
+    .env("CARGO_PROFILE_DEV_DEBUG", "0")
+    .env("CARGO_TARGET_DIR", target);
     process::run_live(install, process::Live::Hide).context("cannot compile cargo-deny")
 }
