@@ -1,7 +1,8 @@
 // Shows the latest readings and how the backend is. Asks every two seconds while somebody looks.
 
 const EVERY = 2000; // milliseconds
-const WINDOW = 4 * 60 * 1000; // milliseconds that a curve spans
+const WINDOW = 4 * 60 * 1000; // milliseconds that a curve spans at most
+const SHORTEST = 60 * 1000; // and at least
 const GAP = 5000; // milliseconds without a reading that interrupt a curve
 const ROWS = 12; // readings in the table
 const CURVE = { width: 240, height: 64, margin: 6 }; // as in the template's viewBox
@@ -26,6 +27,7 @@ async function refresh() {
     element("total").textContent = count.format(page.value.body.total);
   }
   showReadings();
+  element("empty").hidden = readings.size > 0 || page.status === "rejected" || !page.value.ok;
 }
 
 // The whole window at first and after a pause; then only what is new.
@@ -71,7 +73,6 @@ function setText(where, text) {
 
 function showReadings() {
   const newestFirst = [...readings.values()].sort((a, b) => b.seq - a.seq);
-  element("empty").hidden = newestFirst.length > 0;
   element("readings").replaceChildren(...newestFirst.slice(0, ROWS).map(row));
   const sensors = Map.groupBy
     ? Map.groupBy(newestFirst, sensorOf)
@@ -126,12 +127,13 @@ function showSensor(key, newestFirst) {
 function draw(shown, points, low, high) {
   const { width, height, margin } = CURVE;
   const end = points.at(-1).time;
+  const time = Math.max(SHORTEST, end - points[0].time);
   // A curve that hardly moves is drawn as one that hardly moves.
   const span = Math.max(high - low, Math.abs(high) * 0.01, 1e-9);
   const middle = (high + low) / 2;
-  const x = ({ time }) => (width - margin) - ((end - time) / WINDOW) * (width - margin);
+  const x = ({ time: at }) => (width - margin) - ((end - at) / time) * (width - margin);
   const y = ({ value }) => height / 2 - ((value - middle) / span) * (height - 2 * margin);
-  const at = (point) => `${x(point).toFixed(1)} ${y(point).toFixed(1)}`;
+  const place = (point) => `${x(point).toFixed(1)} ${y(point).toFixed(1)}`;
 
   const pieces = [];
   points.forEach((point, index) => {
@@ -139,12 +141,12 @@ function draw(shown, points, low, high) {
     if (interrupted) pieces.push([]);
     pieces.at(-1).push(point);
   });
-  const line = pieces.map((piece) => `M${piece.map(at).join("L")}`);
+  const line = pieces.map((piece) => `M${piece.map(place).join("L")}`);
   const area = pieces.map((piece, index) =>
     `${line[index]}L${x(piece.at(-1)).toFixed(1)} ${height}L${x(piece[0]).toFixed(1)} ${height}Z`);
   shown.querySelector(".line").setAttribute("d", line.join(""));
   shown.querySelector(".area").setAttribute("d", area.join(""));
-  shown.querySelector(".point").setAttribute("d", `M${at(points.at(-1))}h.01`);
+  shown.querySelector(".point").setAttribute("d", `M${place(points.at(-1))}h.01`);
 }
 
 async function forever() {
