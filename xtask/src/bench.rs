@@ -1,23 +1,38 @@
 //! `cargo xtask bench`: measurements against the procedure that this replaces, side by side in one run.
 
-use std::path::Path;
+mod figures;
+mod pack;
+mod product;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// What can be measured.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// From a warm build cache to the finished bundle
-    Pack,
+    /// From a warm build cache to the finished bundle, beside `docker save`, `sha256sum`, `tar -czf`
+    Pack(Pack),
+}
+
+/// Arguments of `bench pack`.
+#[derive(Debug, Args)]
+pub struct Pack {
+    /// How often each side is run
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Write the table to this file, too
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 /// Measures and prints.
 ///
 /// # Errors
 /// A command of the measurement failed.
-pub fn run(_root: &Path, bench: &Bench) -> Result<()> {
+pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     match bench {
-        Bench::Pack => anyhow::bail!("not written yet"),
+        Bench::Pack(options) => pack::run(root, options.runs, options.write.as_deref()),
     }
 }

@@ -150,8 +150,7 @@ impl Packer<'_> {
 
     /// Everything that decides a bundle's bytes, as one digest.
     fn inputs(&self, draft: &bundle::manifest::Manifest, archive: ArchiveKind) -> Result<Digest> {
-        let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
-        let (program, _) = hash_file(&program)?;
+        let (program, _) = hash_file(&this_program()?)?;
         let mut bytes = draft.to_json().map_err(bundle::PackError::from)?;
         bytes.extend_from_slice(format!("{archive:?} {} {program}", self.signer.public_key()).as_bytes());
         Ok(Digest::of(&bytes))
@@ -196,6 +195,12 @@ fn write(archive: ArchiveKind, file: &File, contents: &Contents<'_>, progress: &
 pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     bundle::hash_all(file).map_err(Error::io("read", path))
+}
+
+/// This program's file; on Linux even when it has been replaced since it was started.
+fn this_program() -> Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { std::env::current_exe().map_err(Error::io("find", "this program")) }
 }
 
 fn file_name(path: &Path) -> String {
