@@ -26,9 +26,11 @@ pub enum EnvironmentError {
     },
 }
 
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where settings come from: the process's environment, or a closure in tests.
 pub struct Environment {
-    lookup: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    lookup: Box<Lookup>,
 }
 
 impl Environment {

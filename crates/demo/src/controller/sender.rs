@@ -13,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 use tracing::{error, info, warn};
 
-use super::Controller;
+use super::{Controller, ControllerState};
 use crate::{
     client::{self, Client},
     environment::{Environment, EnvironmentError},
@@ -78,35 +78,12 @@ impl Sender {
                 return;
             };
             let outcome = self.post(&reading).await;
-            let mut state = controller.state();
-            match outcome {
-                Outcome::Acknowledged { seq } => {
-                    info!(seq, id = %reading.id, name = reading.name, value = reading.value, "acknowledged");
-                    state.acknowledged += 1;
-                    if state.last_error.take().is_some() {
-                        info!(queued = state.queue.len(), "backend is back");
-                    }
-                }
-                Outcome::Refused(error) => {
-                    error!(id = %reading.id, name = reading.name, error, "refused");
-                    state.refused += 1;
-                }
-                Outcome::Failed(error) => {
-                    warn!(
-                        error,
-                        queued = state.queue.len(),
-                        retry_in_ms = pause.as_millis(),
-                        "not handed in"
-                    );
-                    state.last_error = Some(error);
-                    drop(state);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(longest);
-                    continue;
-                }
+            if record(&mut controller.state(), &reading, outcome, pause) {
+                pause = PAUSES.0;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
             }
-            state.queue.remove(reading.id);
-            pause = PAUSES.0;
         }
     }
 
@@ -142,6 +119,35 @@ impl Sender {
             Err(error) => Outcome::Failed(chain(&error)),
         }
     }
+}
+
+/// Logs and counts how it went; whether the reading is done with, and no longer in the queue.
+fn record(state: &mut ControllerState, reading: &Reading, outcome: Outcome, pause: Duration) -> bool {
+    match outcome {
+        Outcome::Acknowledged { seq } => {
+            info!(seq, id = %reading.id, name = reading.name, value = reading.value, "acknowledged");
+            state.acknowledged += 1;
+            if state.last_error.take().is_some() {
+                info!(queued = state.queue.len(), "backend is back");
+            }
+        }
+        Outcome::Refused(error) => {
+            error!(id = %reading.id, name = reading.name, error, "refused");
+            state.refused += 1;
+        }
+        Outcome::Failed(error) => {
+            warn!(
+                error,
+                queued = state.queue.len(),
+                retry_in_ms = pause.as_millis(),
+                "not handed in"
+            );
+            state.last_error = Some(error);
+            return false;
+        }
+    }
+    state.queue.remove(reading.id);
+    true
 }
 
 fn judge(status: StatusCode, body: &[u8]) -> Outcome {

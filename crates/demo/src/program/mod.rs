@@ -9,7 +9,7 @@ mod command_line;
 mod healthcheck;
 mod shutdown;
 
-use std::{fmt::Write as _, future::Future, io, io::Write as _, net::Ipv6Addr, process::ExitCode, time::Duration};
+use std::{future::Future, io, io::Write as _, net::Ipv6Addr, process::ExitCode, time::Duration};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -190,13 +190,16 @@ fn start_logs(environment: &Environment) -> Result<(), EnvironmentError> {
     Ok(())
 }
 
-/// The error and its causes on one line; the hints stay where they are.
+/// The error and its causes on one line. Some libraries tell the cause themselves; it is then not told twice.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing to a String does not fail.
-        let _ = write!(text, ": {error}");
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text
@@ -212,4 +215,26 @@ fn print(text: &str) -> ExitCode {
 fn report(message: &str) {
     // Nobody can be told that standard error is closed.
     let _ = writeln!(io::stderr().lock(), "error: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = |text, source| Some(Box::new(Layer { text, source }));
+        let error = Layer {
+            text: "no answer",
+            source: cause("cannot connect: refused", cause("refused", None)),
+        };
+        assert_eq!(chain(&error), "no answer: cannot connect: refused");
+    }
 }

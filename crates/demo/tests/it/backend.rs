@@ -272,6 +272,7 @@ fn a_stop_signal_lets_an_open_request_end() {
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(slow.join().unwrap(), 201);
     assert!(log.contains("signal=\"SIGTERM\"") && log.contains("stopped"), "{log}");
+    assert!(!log.contains("still open"), "{log}");
 }
 
 #[test]
