@@ -8,12 +8,14 @@
 //! zstd frames have a window of 8 MiB, which every reader must support (RFC 8878 §3.1.1.1.2).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
     num::NonZero,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use bundle::{Digest, Hasher, HashingReader, manifest::LayerRecord};
@@ -37,6 +39,12 @@ const JOB_BYTES: u32 = 8 << 20;
 
 /// How much of the window a job sees of the one before it: 7 of 9 is a quarter.
 const OVERLAP_LOG: u32 = 7;
+
+/// Raised when anything above changes, so that no layer in the old form is taken from the store.
+const FORM: u32 = 1;
+
+/// Layers that no release has used for so long are removed from the store.
+const KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// More workers than this only cost memory.
 const MOST_WORKERS: usize = 4;
@@ -92,7 +100,7 @@ impl LayerStore {
             (Form::Zstd | Form::Gzip, _) => None,
         };
         let key = match target {
-            Some(compression) => format!("{diff_id} {compression:?} {}", self.settings.level()),
+            Some(compression) => self.key(diff_id, compression),
             None => source.to_string(),
         };
         if let Some(known) = self.known.get(&key) {
@@ -116,6 +124,34 @@ impl LayerStore {
         Ok(record)
     }
 
+    /// Compresses layers while a build is still exporting others, until `done` is set.
+    ///
+    /// Only saves time: what it did not get to, or failed at, [`Self::provide`] does, and reports. A blob that
+    /// stands under its name in a layout is complete: BuildKit's client writes elsewhere and renames.
+    pub(crate) fn compress_early(&mut self, layouts: &[PathBuf], done: &AtomicBool) {
+        let mut seen = BTreeSet::new();
+        while !done.load(Ordering::Relaxed) {
+            for path in layouts.iter().flat_map(|layout| files(&layout.join("blobs/sha256"))) {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
+                let Ok(diff_id) = Digest::from_hex(&name) else { continue };
+                let key = self.key(&diff_id, self.settings.compression);
+                if !seen.insert(diff_id) || self.known.contains_key(&key) || !is_plain_layer(&path) {
+                    continue;
+                }
+                if let Ok(record) = self.compress(&path, Form::Plain, self.settings.compression, &diff_id) {
+                    self.known.insert(key, record);
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Writes a small blob, such as a manifest, and gives its digest.
     ///
     /// # Errors
@@ -129,6 +165,33 @@ impl LayerStore {
         Ok(digest)
     }
 
+    /// Removes what `used` does not name and what is older than a month, so that the store does not grow for ever.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) fn prune(&mut self, used: &BTreeSet<Digest>) -> Result<()> {
+        for path in files(&self.folder.join("blobs/sha256")) {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let modified = fs::metadata(&path).and_then(|file| file.modified());
+            let old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT));
+            if old && Digest::from_hex(&name).is_ok_and(|digest| !used.contains(&digest)) {
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        let blobs = self.folder.join("blobs/sha256");
+        let before = self.known.len();
+        self.known
+            .retain(|_, record| used.contains(&record.digest) || blobs.join(record.digest.hex()).exists());
+        if self.known.len() == before {
+            Ok(())
+        } else {
+            self.remember()
+        }
+    }
+
     /// Removes a blob that turned out to be damaged, so that it is made again.
     pub(crate) fn forget(&mut self, digest: &Digest) {
         // A blob that cannot be removed is found damaged again.
@@ -136,11 +199,24 @@ impl LayerStore {
         self.known.retain(|_, record| record.digest != *digest);
     }
 
+    /// Under which a compressed layer is remembered.
+    fn key(&self, diff_id: &Digest, compression: Compression) -> String {
+        let encoder = match compression {
+            Compression::Zstd => format!("zstd {}", zstd::zstd_safe::version_string()),
+            Compression::Gzip => "gzip by zlib-rs".to_owned(),
+        };
+        format!("{diff_id} {encoder} {} {FORM}", self.settings.level())
+    }
+
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
 
-    fn remember(&self) -> Result<()> {
+    /// Writes down what is known, for the next release.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) fn remember(&self) -> Result<()> {
         let path = self.folder.join("layers.json");
         let text = serde_json::to_vec_pretty(&Known {
             layers: self.known.clone(),
@@ -216,6 +292,22 @@ impl Form {
             other => Err(format!("has a layer of the unknown media type {other}")),
         }
     }
+}
+
+/// The files in a folder; none if it cannot be read.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+        .unwrap_or_default()
+}
+
+/// Whether a blob is an uncompressed layer that is worth compressing early: a tar archive (POSIX.1-1988 "ustar", magic at
+/// offset 257) of a mebibyte or more.
+fn is_plain_layer(path: &Path) -> bool {
+    let mut head = [0; 262];
+    fs::metadata(path).is_ok_and(|file| file.len() >= 1 << 20)
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok())
+        && head.ends_with(b"ustar")
 }
 
 /// Measures a layer that is carried as it came.

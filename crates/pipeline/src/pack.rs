@@ -200,7 +200,11 @@ pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
 /// This program's file; on Linux even when it has been replaced since it was started.
 fn this_program() -> Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
-    if running.exists() { Ok(running) } else { std::env::current_exe().map_err(Error::io("find", "this program")) }
+    if running.exists() {
+        Ok(running)
+    } else {
+        std::env::current_exe().map_err(Error::io("find", "this program"))
+    }
 }
 
 fn file_name(path: &Path) -> String {

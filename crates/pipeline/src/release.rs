@@ -8,6 +8,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -188,7 +189,10 @@ impl Execution<'_> {
                 self.collect()
             }
             Step::Pack { .. } => self.pack(step),
-            Step::Checksums { path } => self.checksums(path),
+            Step::Checksums { path } => {
+                self.checksums(path)?;
+                self.prune()
+            }
             Step::Part { path } => {
                 self.progress.step(format_args!("writing {}", path.display()));
                 part::write(path, &self.collected)?;
@@ -209,7 +213,16 @@ impl Execution<'_> {
         if updater.exists() {
             fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
         }
-        let built = machine::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
+        let layouts: Vec<_> = self.layouts().collect();
+        let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
+        let done = AtomicBool::new(false);
+        let built = thread::scope(|scope| {
+            scope.spawn(|| store.compress_early(&layouts, &done));
+            let built = machine::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
+            done.store(true, Ordering::Relaxed);
+            built
+        });
+        store.remember()?;
         // A build that Ctrl-C ended fails like any other.
         interrupt::check()?;
         built
@@ -319,6 +332,19 @@ impl Execution<'_> {
             return Ok(());
         }
         fsx::write_atomically(path, text.as_bytes())
+    }
+
+    /// Removes old layers that this release does not use.
+    fn prune(&self) -> Result<()> {
+        let platforms = self
+            .collected
+            .images
+            .iter()
+            .flat_map(|image| image.input.platforms.values());
+        let used = platforms
+            .flat_map(|image| image.blobs().map(|(digest, _)| digest))
+            .collect();
+        LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers).prune(&used)
     }
 
     /// Removes `digest` from every store that is ours, so that it is made again.

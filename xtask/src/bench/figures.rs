@@ -44,7 +44,12 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
         let least = self.sorted().first().copied().unwrap_or_default();
-        write!(f, "{:.digits$} ({least:.digits$}–{:.digits$})", self.median(), self.max())
+        write!(
+            f,
+            "{:.digits$} ({least:.digits$}–{:.digits$})",
+            self.median(),
+            self.max()
+        )
     }
 }
 

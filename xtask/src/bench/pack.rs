@@ -49,7 +49,10 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
     ci::setup(root, Mode::Plan)?;
     let classic = Engine::start(Kind::Docker26Classic)?;
     let product = Product::make(root.join("target/bench/pack"))?;
-    let bench = Turns { product: &product, classic: &classic };
+    let bench = Turns {
+        product: &product,
+        classic: &classic,
+    };
     // One turn warms both sides up.
     bench.turn(0, &mut Measured::default())?;
     let mut measured = Measured::default();
@@ -88,22 +91,37 @@ impl Turns<'_> {
         self.old_procedure(&sh, measured)?;
         self.product.change_small_layer(turn + 1000)?;
         self.warm_up(&sh)?;
-        measured.small_seconds.push(self.release(&["release", "1.0.1"])?.seconds);
-        measured.unchanged_seconds.push(self.release(&["release", "1.0.1"])?.seconds);
-        measured.plan_seconds.push(self.release(&["release", "1.0.1", "--plan"])?.seconds);
+        measured
+            .small_seconds
+            .push(self.release(&["release", "1.0.1"])?.seconds);
+        measured
+            .unchanged_seconds
+            .push(self.release(&["release", "1.0.1"])?.seconds);
+        measured
+            .plan_seconds
+            .push(self.release(&["release", "1.0.1", "--plan"])?.seconds);
         Ok(())
     }
 
     /// Builds the image on both engines, so that both sides start from a warm build cache.
     fn warm_up(&self, sh: &Shell) -> Result<()> {
         let epoch = "SOURCE_DATE_EPOCH=1";
-        cmd!(sh, "docker buildx build --quiet --build-arg {epoch} --platform linux/amd64 --output type=cacheonly .")
-            .quiet()
-            .ignore_stdout()
-            .run()?;
+        cmd!(
+            sh,
+            "docker buildx build --quiet --build-arg {epoch} --platform linux/amd64 --output type=cacheonly ."
+        )
+        .quiet()
+        .ignore_stdout()
+        .run()?;
         let sh_classic = self.product.shell()?;
         sh_classic.set_var("DOCKER_HOST", self.classic.host());
-        cmd!(sh_classic, "docker buildx build --quiet --load --tag bench-image:1.0.0 .").quiet().ignore_stdout().run()?;
+        cmd!(
+            sh_classic,
+            "docker buildx build --quiet --load --tag bench-image:1.0.0 ."
+        )
+        .quiet()
+        .ignore_stdout()
+        .run()?;
         Ok(())
     }
 
@@ -114,11 +132,15 @@ impl Turns<'_> {
         let _dir = sh.push_dir(&folder);
         let _host = sh.push_env("DOCKER_HOST", self.classic.host());
         let started = Instant::now();
-        cmd!(sh, "docker save --output images.tar bench-image:1.0.0").quiet().run()?;
+        cmd!(sh, "docker save --output images.tar bench-image:1.0.0")
+            .quiet()
+            .run()?;
         cmd!(sh, "sha256sum images.tar").quiet().ignore_stdout().run()?;
         cmd!(sh, "tar -czf bundle.tar.gz images.tar").quiet().run()?;
         measured.old_seconds.push(started.elapsed().as_secs_f64());
-        measured.old_bytes.push(fs::metadata(folder.join("bundle.tar.gz"))?.len() as f64);
+        measured
+            .old_bytes
+            .push(fs::metadata(folder.join("bundle.tar.gz"))?.len() as f64);
         drop(_dir);
         remove(&folder)
     }
@@ -144,7 +166,12 @@ impl Turns<'_> {
             thread::sleep(Duration::from_millis(5));
         };
         let seconds = started.elapsed().as_secs_f64();
-        ensure!(end.success(), "`{}` failed in {}: {end}", arguments.join(" "), self.product.root.display());
+        ensure!(
+            end.success(),
+            "`{}` failed in {}: {end}",
+            arguments.join(" "),
+            self.product.root.display()
+        );
         Ok(Run { seconds, memory_bytes })
     }
 }
@@ -168,15 +195,57 @@ impl Measured {
         let small = self.small_seconds.ratios_to(&self.old_seconds);
         let size = self.full_bytes.ratios_to(&self.old_bytes);
         let mebibytes = |figures: &Figures| format!("{:.1} MiB", figures.median() / MEBIBYTE);
-        row("figure", "to reach", "found".to_owned(), "ours".to_owned(), "old procedure".to_owned());
+        row(
+            "figure",
+            "to reach",
+            "found".to_owned(),
+            "ours".to_owned(),
+            "old procedure".to_owned(),
+        );
         row("---", "---", "---".to_owned(), "---".to_owned(), "---".to_owned());
-        row("warm build cache to bundle ÷ old", "≤ 0.15", format!("{full:.3}"), seconds(&self.full_seconds), old.clone());
-        row("one small layer changed ÷ old", "≤ 0.06", format!("{small:.3}"), seconds(&self.small_seconds), old);
-        row("bundle size ÷ old", "≤ 0.85", format!("{size:.3}"), mebibytes(&self.full_bytes), mebibytes(&self.old_bytes));
+        row(
+            "warm build cache to bundle ÷ old",
+            "≤ 0.15",
+            format!("{full:.3}"),
+            seconds(&self.full_seconds),
+            old.clone(),
+        );
+        row(
+            "one small layer changed ÷ old",
+            "≤ 0.06",
+            format!("{small:.3}"),
+            seconds(&self.small_seconds),
+            old,
+        );
+        row(
+            "bundle size ÷ old",
+            "≤ 0.85",
+            format!("{size:.3}"),
+            mebibytes(&self.full_bytes),
+            mebibytes(&self.old_bytes),
+        );
         let memory = format!("{:.0} MiB", self.memory_bytes.max() / MEBIBYTE);
-        row("peak memory of a release", "≤ 128 MiB", memory, String::new(), String::new());
-        row("release with nothing changed", "≤ 1.5 s", seconds(&self.unchanged_seconds), String::new(), String::new());
-        row("`--plan`", "≤ 0.3 s", seconds(&self.plan_seconds), String::new(), String::new());
+        row(
+            "peak memory of a release",
+            "≤ 128 MiB",
+            memory,
+            String::new(),
+            String::new(),
+        );
+        row(
+            "release with nothing changed",
+            "≤ 1.5 s",
+            seconds(&self.unchanged_seconds),
+            String::new(),
+            String::new(),
+        );
+        row(
+            "`--plan`",
+            "≤ 0.3 s",
+            seconds(&self.plan_seconds),
+            String::new(),
+            String::new(),
+        );
         writeln!(out, "\nMedians of {runs} turns, with the least and the most.").ok();
         out
     }

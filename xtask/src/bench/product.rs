@@ -1,7 +1,7 @@
-//! The product that is measured: one image of half a gigabyte, made of the Rust toolchain that measures it.
+//! The product that is measured: one image of half a gigabyte, such as a monitoring product has.
 //!
-//! Its content is what every machine that can run this has: libraries and programs of the toolchain, and
-//! a small layer on top that changes between releases. It is taken apart once and kept.
+//! Its content is Debian's: a database with its libraries in one layer, Python with scientific packages in the next, and
+//! a small layer on top that changes between releases. The large layers are made once and kept.
 
 use std::{
     fs::{self, File},
@@ -12,13 +12,54 @@ use std::{
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
-/// The size that the image's large layer is cut to, in bytes.
-const LARGE_LAYER: u64 = 560 << 20;
+use crate::setup::{
+    apt::{Packages, Suite},
+    cache::Cache,
+};
+
+/// The layer of the database.
+const DATABASE: Packages = Packages {
+    name: "bench-database",
+    suite: Suite::Trixie,
+    packages: &[
+        "postgresql-17",
+        "libllvm19",
+        "libicu76",
+        "libc6",
+        "coreutils",
+        "perl-base",
+        "libssl3t64",
+        "bash",
+    ],
+};
+
+/// The layer of the program.
+const PROGRAM: Packages = Packages {
+    name: "bench-program",
+    suite: Suite::Trixie,
+    packages: &[
+        "python3.13-minimal",
+        "libpython3.13-minimal",
+        "libpython3.13-stdlib",
+        "python3-numpy",
+        "python3-scipy",
+        "python3-pandas",
+        "python3-pandas-lib",
+        "python3-sklearn",
+        "python3-sklearn-lib",
+        "python3-matplotlib",
+        "python3-sympy",
+        "python3-sqlalchemy",
+        "python3-cryptography",
+        "libopenblas0-pthread",
+    ],
+};
 
 const DOCKERFILE: &str = "\
 FROM scratch
 COPY nonce /
-ADD toolchain.tar /
+ADD database.tar /
+ADD program.tar /
 COPY small /small
 ";
 
@@ -59,17 +100,25 @@ impl Product {
         }
         fs::create_dir_all(product.root.join("member/src"))?;
         product.write("Cargo.toml", MANIFEST)?;
-        product.write("member/Cargo.toml", "[package]\nname = \"member\"\nedition = \"2024\"\n")?;
+        product.write(
+            "member/Cargo.toml",
+            "[package]\nname = \"member\"\nedition = \"2024\"\n",
+        )?;
         product.write("member/src/lib.rs", "")?;
         product.write("Dockerfile", DOCKERFILE)?;
-        product.write(".dockerignore", "*\n!nonce\n!small\n!toolchain.tar\n")?;
-        product.write(".gitignore", "/dist\n/target\n/toolchain.tar\n/nonce\n/small\nCargo.lock\n")?;
+        product.write(".dockerignore", "*\n!nonce\n!small\n!*.tar\n")?;
+        product.write(".gitignore", "/dist\n/target\n/*.tar\n/nonce\n/small\nCargo.lock\n")?;
         product.write("docker-compose.prod.yml", COMPOSE)?;
-        product.large_layer()?;
+        product.large_layer(&DATABASE, "database.tar")?;
+        product.large_layer(&PROGRAM, "program.tar")?;
         let sh = product.shell()?;
         cmd!(sh, "git init --quiet").run()?;
         cmd!(sh, "git add .").run()?;
-        cmd!(sh, "git -c user.name=bench -c user.email=bench@localhost commit --quiet -m bench").run()?;
+        cmd!(
+            sh,
+            "git -c user.name=bench -c user.email=bench@localhost commit --quiet -m bench"
+        )
+        .run()?;
         Ok(product)
     }
 
@@ -87,7 +136,10 @@ impl Product {
     /// # Errors
     /// The file cannot be written.
     pub(super) fn change_small_layer(&self, turn: u32) -> Result<()> {
-        let line = format!("a line of the small layer, of turn {turn} and process {}\n", std::process::id());
+        let line = format!(
+            "a line of the small layer, of turn {turn} and process {}\n",
+            std::process::id()
+        );
         self.write("small", &line.repeat((1 << 20) / line.len()))
     }
 
@@ -106,42 +158,28 @@ impl Product {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// An archive of the toolchain's files, cut at [`LARGE_LAYER`].
-    fn large_layer(&self) -> Result<()> {
-        let path = self.root.join("toolchain.tar");
-        if fs::metadata(&path).is_ok_and(|file| file.len() >= LARGE_LAYER) {
+    /// An archive of the packages' files.
+    fn large_layer(&self, packages: &Packages, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        if path.exists() {
             return Ok(());
         }
-        let sh = self.shell()?;
-        let sysroot = PathBuf::from(cmd!(sh, "rustc --print sysroot").read()?);
+        let folder = packages.unpack(&self.shell()?, &Cache::of_user()?)?;
         let mut files = Vec::new();
-        list(&sysroot, &mut files)?;
-        let registry = std::env::home_dir().map(|home| home.join(".cargo/registry/src"));
-        if let Some(registry) = registry.filter(|registry| registry.is_dir()) {
-            list(&registry, &mut files)?;
+        list(&folder, &mut files)?;
+        let partial = path.with_extension("partial");
+        let mut archive = tar::Builder::new(io::BufWriter::new(File::create(&partial)?));
+        for file in files {
+            let mut header = tar::Header::new_gnu();
+            let content = File::open(&file)?;
+            header.set_size(content.metadata()?.len());
+            header.set_mode(0o644);
+            header.set_mtime(1);
+            archive.append_data(&mut header, file.strip_prefix(&folder)?, content)?;
         }
-        let mut archive = tar::Builder::new(io::BufWriter::new(File::create(&path)?));
-        let mut written = 0;
-        for (index, file) in files.iter().enumerate() {
-            written += append(&mut archive, index, file)?;
-            if written >= LARGE_LAYER {
-                break;
-            }
-        }
-        Ok(archive.into_inner()?.flush()?)
+        archive.into_inner()?.flush()?;
+        Ok(fs::rename(partial, path)?)
     }
-}
-
-/// Appends a file under a numbered name; gives the bytes written.
-fn append(archive: &mut tar::Builder<impl Write>, index: usize, path: &Path) -> Result<u64> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut header = tar::Header::new_ustar();
-    header.set_size(size);
-    header.set_mode(0o644);
-    header.set_mtime(1);
-    archive.append_data(&mut header, format!("toolchain/{index:06}"), file)?;
-    Ok(512 + size.next_multiple_of(512))
 }
 
 /// All plain files below `folder`, in an order that does not depend on the file system.
