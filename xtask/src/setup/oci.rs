@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use bundle::{Digest, Hasher, HashingReader, Platform};
+use bundle::{Digest, HashingReader, HashingWriter, Platform};
 use flate2::{Compression as GzipLevel, GzBuilder};
 use serde_json::{Value, json};
 
@@ -158,32 +158,6 @@ fn zstd<W: Write>(reader: &mut impl Read, writer: W) -> io::Result<W> {
     let mut encoder = zstd::Encoder::new(writer, 1)?;
     io::copy(reader, &mut encoder)?;
     encoder.finish()
-}
-
-/// Hashes what is written through it.
-struct HashingWriter<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> HashingWriter<W> {
-    fn finish(mut self) -> io::Result<(Digest, u64)> {
-        self.inner.flush()?;
-        let length = self.hasher.length();
-        Ok((self.hasher.finish(), length))
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
