@@ -5,7 +5,7 @@
 //! `sha256sum` and the manifest keys of old devices spell it. Other algorithms are refused.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -208,6 +208,44 @@ impl<R: Read> Read for HashingReader<R> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
+    }
+}
+
+/// Hashes what is written through it.
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Hashes what will be written to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Hasher::new(),
+        }
+    }
+
+    /// Flushes, and gives the digest and the number of the bytes written.
+    ///
+    /// # Errors
+    /// What flushing gives.
+    pub fn finish(mut self) -> io::Result<(Digest, u64)> {
+        self.inner.flush()?;
+        let length = self.hasher.length();
+        Ok((self.hasher.finish(), length))
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -32,7 +32,7 @@ pub mod pack;
 pub mod read;
 pub mod signature;
 
-pub use digest::{Digest, DigestError, Hasher, HashingReader, HexDigest, hash_all};
+pub use digest::{Digest, DigestError, Hasher, HashingReader, HashingWriter, HexDigest, hash_all};
 pub use error::PackError;
 pub use image_check::ImageMismatch;
 pub use layer::{Compression, LayerError, LayerFacts, measure_layer};

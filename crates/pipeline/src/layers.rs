@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bundle::{Digest, Hasher, HashingReader, manifest::LayerRecord};
+use bundle::{Digest, HashingReader, HashingWriter, manifest::LayerRecord};
 use oci_spec::image::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::CParameter;
@@ -375,38 +375,5 @@ fn refused(layout: &Layout, message: String) -> Error {
     Error::Image {
         subject: layout.folder().display().to_string(),
         message,
-    }
-}
-
-/// Hashes and counts what is written through it.
-struct HashingWriter<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> HashingWriter<W> {
-    fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Hasher::new(),
-        }
-    }
-
-    fn finish(mut self) -> io::Result<(Digest, u64)> {
-        self.inner.flush()?;
-        let length = self.hasher.length();
-        Ok((self.hasher.finish(), length))
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

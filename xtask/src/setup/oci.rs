@@ -128,10 +128,7 @@ impl Layout {
     fn layer(&self, tar: &Path, compression: Compression) -> Result<Layer> {
         let mut reader = HashingReader::new(BufReader::with_capacity(1 << 20, File::open(tar)?));
         let making = self.blobs.join("layer");
-        let writer = HashingWriter {
-            inner: BufWriter::new(File::create(&making)?),
-            hasher: Hasher::new(),
-        };
+        let writer = HashingWriter::new(BufWriter::new(File::create(&making)?));
         let (writer, kind) = match compression {
             Compression::Gzip => (gzip(&mut reader, writer)?, "gzip"),
             Compression::Zstd => (zstd(&mut reader, writer)?, "zstd"),
