@@ -23,9 +23,6 @@ sample=$root/usr/share/postgresql/17/postgresql.conf.sample
 sed -i "s/^#listen_addresses = 'localhost'/listen_addresses = '*'/" "$sample"
 grep -q "^listen_addresses = '\*'" "$sample"
 
-# apt downloads as a user of its own only where that one can reach the folder; the image must not tell.
-chown root:root "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial"
-
 install -d "$root/docker-entrypoint-initdb.d" "$root/usr/local/bin"
 install -m 755 "$here/docker-entrypoint.sh" "$root/usr/local/bin/docker-entrypoint.sh"
 rm -rf "$root/etc/apt/sources.list.d" "$root/etc/apt/sources.list"
