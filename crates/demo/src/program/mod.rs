@@ -13,7 +13,7 @@ use std::{future::Future, io, io::Write as _, net::Ipv6Addr, process::ExitCode, 
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tracing::{error, info, level_filters::LevelFilter, warn};
+use tracing::{info, level_filters::LevelFilter, warn};
 
 use self::command_line::Command;
 pub use self::shutdown::Shutdown;
@@ -125,9 +125,7 @@ impl Program {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                let text = chain(&error);
-                error!(program = self.name, error = text, "failed");
-                report(&text);
+                report(&chain(&error));
                 ExitCode::FAILURE
             }
         }
