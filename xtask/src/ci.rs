@@ -142,7 +142,10 @@ impl Check {
                 cmd!(sh, "mdbook build docs").run()?;
             }
             // The advisory database is not a package, so it is left to the scheduled run on GitHub.
-            Self::Dependencies => cmd!(sh, "cargo deny --offline check bans licenses sources").run()?,
+            Self::Dependencies => {
+                cmd!(sh, "cargo fetch --locked").run()?;
+                cmd!(sh, "cargo deny --offline check bans licenses sources").run()?;
+            }
             Self::EndToEnd => test_on_engines(root, "e2e")?,
         }
         Ok(())

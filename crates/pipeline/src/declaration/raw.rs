@@ -137,7 +137,7 @@ pub struct Layers {
     /// `zstd` needs engine 23 or later for `docker load` by hand; `gzip` is read by every engine.
     #[serde(default)]
     pub compression: Compression,
-    /// The level: 1 to 22 for zstd (default 4), 1 to 9 for gzip (default 6).
+    /// The level: 1 to 22 for zstd (default 5), 1 to 9 for gzip (default 6).
     #[serde(default)]
     pub level: Option<u8>,
 }
@@ -146,7 +146,7 @@ impl Layers {
     /// The level that is declared, or the compression's default.
     pub fn level(&self) -> u8 {
         self.level.unwrap_or(match self.compression {
-            Compression::Zstd => 4,
+            Compression::Zstd => 5,
             Compression::Gzip => 6,
         })
     }

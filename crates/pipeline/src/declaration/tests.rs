@@ -36,7 +36,7 @@ fn defaults_are_what_the_reference_says() {
             .collect::<Vec<_>>(),
         ["linux/amd64", "linux/arm64"]
     );
-    assert_eq!(declaration.layers.level(), 4);
+    assert_eq!(declaration.layers.level(), 5);
 }
 
 #[test]
