@@ -10,7 +10,7 @@ use semver::Version;
 
 use crate::{
     Problem, compose,
-    declaration::{BuildSource, Image, ROOT, Updater},
+    declaration::{BuildSource, Image, ROOT, RegistryImage, Updater},
     facts::{Facts, Workspace},
     machine::Machine,
     plan::{Request, image_references},
@@ -30,6 +30,7 @@ pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Ve
     files(workspace, facts, &mut problems);
     targets(workspace, facts, &mut problems);
     compose_file(workspace, facts, &request.version, &mut problems);
+    vendored_platforms(workspace, facts, request, &mut problems);
     if let Err(message) = &facts.changelog {
         problems.push(Problem::error("changelog", message.clone()));
     }
@@ -211,6 +212,32 @@ fn compose_file(workspace: &Workspace, facts: &Facts, version: &Version, problem
     }
 }
 
+/// Images that ship must be there for every platform; those that others are built on need not, since a stage may run
+/// on the building machine's platform only.
+fn vendored_platforms(workspace: &Workspace, facts: &Facts, request: &Request, problems: &mut Vec<Problem>) {
+    if !request.parts.is_empty() {
+        return;
+    }
+    let declaration = &workspace.declaration;
+    let platforms = match request.platforms.as_slice() {
+        [] => &declaration.platforms,
+        limited => limited,
+    };
+    for reference in declaration.registry_images().map(RegistryImage::reference) {
+        let Some(vendored) = facts.vendor.get(&reference) else {
+            continue;
+        };
+        // Without a list of platforms, the build finds out.
+        let lacks = |platform: &&Platform| !vendored.platforms.is_empty() && !vendored.platforms.contains(platform);
+        for platform in platforms.iter().filter(lacks) {
+            problems.push(
+                Problem::error(&reference, format!("is vendored, but not for {platform}"))
+                    .hint("`cargo xtask vendor` again (`cargo xtask setup` for a stand-in), or leave the platform out with --platform"),
+            );
+        }
+    }
+}
+
 /// Judges the machine: Docker, buildx, the builder, emulation, the image store, the disk.
 pub fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -231,22 +258,34 @@ pub fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
         ),
         Ok(_) => {}
         Err(message) => {
-            problems.push(
-                Problem::error("docker buildx", message.clone())
-                    .hint("install Docker with the buildx plugin; on Debian `cargo xtask setup` does"),
-            );
+            problems
+                .push(Problem::error("docker buildx", message.clone()).hint("install Docker with the buildx plugin"));
             return problems;
         }
     }
     let builder = match &machine.builder {
         Ok(builder) => builder,
         Err(message) => {
-            problems.push(Problem::error("builder", message.clone()).hint(
-                "start the Docker engine (`cargo xtask setup` does on Debian), or name a builder of `docker buildx ls` with --builder",
-            ));
+            problems.push(
+                Problem::error("builder", message.clone())
+                    .hint("start the Docker engine, or name a builder of `docker buildx ls` with --builder"),
+            );
             return problems;
         }
     };
+    if builder.platforms.is_empty() {
+        problems.push(
+            Problem::error(
+                "builder",
+                format!(
+                    "{} has not been started, so what it can build is not known",
+                    builder.name
+                ),
+            )
+            .hint(format!("docker buildx inspect --bootstrap {}", builder.name)),
+        );
+        return problems;
+    }
     for platform in platforms
         .iter()
         .filter(|platform| !builder.platforms.contains(platform))

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Problem, Result,
-    facts::Workspace,
+    facts::{self, Workspace},
     inspect, keys,
     plan::{Output, Request},
     registry, release,
@@ -30,7 +30,7 @@ pub enum Command {
     Release(ReleaseArgs),
     /// Build the images of some platforms as a part for another machine to merge
     #[command(after_help = "Example:
-  cargo xtask build 2.1.0 --platform linux/arm64 --output part-arm64")]
+  cargo xtask build 2.1.0 --platform linux/arm64 --output dist/part-arm64")]
     Build(BuildArgs),
     /// Report everything that stands against a release, with what mends it
     Check(CheckArgs),
@@ -108,9 +108,9 @@ pub struct BuildArgs {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The version that is to be released
-    #[arg(value_parser = version, default_value = "0.0.0")]
-    version: Version,
+    /// The version that is to be released; by default the one that this commit is tagged with
+    #[arg(value_parser = version)]
+    version: Option<Version>,
     /// Check this buildx builder
     #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
     builder: Option<String>,
@@ -270,8 +270,10 @@ fn release_command(args: ReleaseArgs) -> Result<()> {
 }
 
 fn check(args: CheckArgs) -> Result<()> {
+    let workspace = workspace()?;
+    let tagged = || facts::tagged_version(&workspace.root);
     let request = Request {
-        version: args.version,
+        version: args.version.or_else(tagged).unwrap_or(Version::new(0, 0, 0)),
         platforms: Vec::new(),
         builder: args.builder,
         offline: args.offline,
@@ -282,7 +284,7 @@ fn check(args: CheckArgs) -> Result<()> {
         allow_dirty: args.allow_dirty,
         output: Output::Bundles,
     };
-    let problems = release::preflight(&workspace()?, &request)?;
+    let problems = release::preflight(&workspace, &request)?;
     if args.json {
         json(&problems)?;
     }
@@ -414,5 +416,9 @@ fn json(value: &impl Serialize) -> Result<()> {
 }
 
 fn out(text: impl std::fmt::Display) -> Result<()> {
-    print(text).map_err(Error::io("write", "standard output"))
+    match print(text) {
+        // Whoever reads has seen enough: `… | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::io("write", "standard output")),
+    }
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::{
     Error, Result, bake,
     declaration::{Image, Updater},
-    facts::Workspace,
+    facts::{Facts, Workspace},
     interrupt,
     layers::LayerStore,
     layout::{self, IMAGE_NAME, Layout, LayoutImage, SOURCE, SUBSTITUTE, digest},
@@ -69,6 +69,7 @@ struct Found {
 /// A layout is missing or damaged, an image lacks a platform, the store cannot be written.
 pub(crate) fn built(
     workspace: &Workspace,
+    facts: &Facts,
     version: &semver::Version,
     platforms: &[Platform],
     pins: &[Pin],
@@ -86,9 +87,9 @@ pub(crate) fn built(
         };
         if let Some(pin) = pins.iter().find(|pin| pin.reference == reference) {
             image.annotations.insert(SOURCE.to_owned(), pin.source());
-            if pin.is_substitute() {
-                image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
-            }
+        }
+        if is_made_from_a_stand_in(workspace, facts, pins, &key) {
+            image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
         }
         found.insert(reference, vec![Found { layout, image }]);
     }
@@ -154,6 +155,17 @@ pub(crate) fn imported(
         }
     }
     Ok(collected)
+}
+
+/// Whether a stand-in is what the image called `key` is, or what it is built on.
+fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], key: &str) -> bool {
+    let built = workspace.declaration.built_images().find(|image| image.name == key);
+    let bases = built
+        .and_then(|image| facts.dockerfiles.get(&image.build.dockerfile))
+        .map(|file| &file.base_images);
+    pins.iter()
+        .filter(|pin| pin.is_substitute())
+        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)))
 }
 
 /// The key of an image's layout folder, and its reference.

@@ -6,6 +6,8 @@ use thiserror::Error;
 
 use crate::{Problem, process::ProcessError};
 
+const MAKE_ROOM: &str = "free some space and run the same command again: it goes on where it stopped";
+
 /// Why a command of the pipeline failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -87,6 +89,7 @@ impl Error {
             Self::Usage { .. } => 2,
             Self::Problems(_) | Self::Key { .. } => 3,
             Self::Build(_) | Self::Image { .. } => 4,
+            Self::Verify { source, .. } if source.is_unreadable() => 1,
             Self::Verify { .. } => 5,
             Self::Interrupted => 130,
             Self::Process(_) | Self::Pack(_) | Self::Io { .. } | Self::Content { .. } => 1,
@@ -97,10 +100,15 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Usage { hint, .. } | Self::Key { hint, .. } => Some(hint),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space and run the same command again: it goes on where it stopped")
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(MAKE_ROOM),
+            Self::Pack(bundle::PackError::Write(source)) if source.kind() == io::ErrorKind::StorageFull => {
+                Some(MAKE_ROOM)
+            }
+            Self::Build(_) => {
+                Some("mend what the lines above show and run the same command again: stages that were built are kept")
             }
             Self::Process(error) => error.hint(),
+            Self::Verify { source, .. } => source.hint(),
             _ => None,
         }
     }

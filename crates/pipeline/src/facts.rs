@@ -175,6 +175,15 @@ impl Facts {
     }
 }
 
+/// The version that the commit in `root` is tagged with, if it is tagged with exactly one.
+pub fn tagged_version(root: &Path) -> Option<Version> {
+    let git = Git::read(&Shell::new().ok()?, root).ok()?;
+    match git.version_tags.as_slice() {
+        [tag] => Version::parse(tag.strip_prefix('v')?).ok(),
+        _ => None,
+    }
+}
+
 fn changelog(sh: &Shell, workspace: &Workspace, version: &Version) -> Result<Result<String, String>> {
     let Some(file) = &workspace.declaration.changelog.file else {
         return Ok(changelog::from_commits(sh, &workspace.root, version).map_err(|error| error.to_string()));

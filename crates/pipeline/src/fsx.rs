@@ -10,6 +10,15 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// What the names of temporary files begin with.
+const PREFIX: &str = ".partial-";
+
+/// Whether `path` is that of a temporary file.
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+}
+
 /// Writes `bytes` to `path`: beside it first, synced, then renamed over it.
 ///
 /// # Errors
@@ -28,7 +37,7 @@ pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     tempfile::Builder::new()
-        .prefix(".partial-")
+        .prefix(PREFIX)
         .permissions(permissions())
         .tempfile_in(folder)
         .map_err(Error::io("create a file in", folder))

@@ -24,6 +24,7 @@ mod collect;
 mod compose;
 mod dockerfile;
 mod error;
+mod exclusive;
 mod fsx;
 mod git;
 mod inspect;

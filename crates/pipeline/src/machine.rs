@@ -87,8 +87,10 @@ pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, n
 /// # Errors
 /// The registry cannot be reached, or does not know the reference.
 pub fn registry_digest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
-    let text = imagetools(reference, builder, &["--format", "{{.Manifest.Digest}}"])?;
-    Ok(text.trim().to_owned())
+    // As JSON: before 0.20, buildx took any other template on the manifest for its own summary.
+    let text = imagetools(reference, builder, &["--format", "{{json .Manifest}}"])?;
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    Ok(manifest["digest"].as_str().unwrap_or_default().to_owned())
 }
 
 /// The index or manifest that a registry has for `reference`, as JSON.

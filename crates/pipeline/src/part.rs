@@ -42,17 +42,8 @@ pub(crate) fn full_name(reference: &str) -> String {
 /// # Errors
 /// The folder cannot be written, or is not empty; a blob is missing.
 pub(crate) fn write(folder: &Path, collected: &Collected) -> Result<()> {
+    expect_empty(folder)?;
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    if fs::read_dir(folder)
-        .map_err(Error::io("read", folder))?
-        .next()
-        .is_some()
-    {
-        return Err(Error::Usage {
-            message: format!("{} is not empty", folder.display()),
-            hint: "name a folder that does not exist yet".to_owned(),
-        });
-    }
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
     let store = DirStore::new(collected.stores.clone());
@@ -85,6 +76,21 @@ pub(crate) fn write(folder: &Path, collected: &Collected) -> Result<()> {
         json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries });
     fsx::write_atomically(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     fsx::write_atomically(&folder.join("index.json"), index.to_string().as_bytes())
+}
+
+/// Checks that a part can be written into `folder`: it is empty, or not there.
+///
+/// # Errors
+/// [`Error::Usage`] if something is in it.
+pub(crate) fn expect_empty(folder: &Path) -> Result<()> {
+    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if !occupied {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        message: format!("{} is not empty", folder.display()),
+        hint: "name a folder that does not exist yet".to_owned(),
+    })
 }
 
 /// The updater's binary that `image` is, if it is one.
@@ -143,14 +149,21 @@ pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     if magic == *b"PK\x03\x04" {
         unpack_zip(part, file, scratch)?;
     } else {
-        unpack_tar(part, file, scratch)?;
+        match magic {
+            [0x1f, 0x8b, ..] => unpack_tar(
+                part,
+                flate2::read::MultiGzDecoder::new(io::BufReader::new(file)),
+                scratch,
+            )?,
+            _ => unpack_tar(part, io::BufReader::new(file), scratch)?,
+        }
     }
     Layout::open(scratch)
 }
 
-fn unpack_tar(part: &Path, file: File, scratch: &Path) -> Result<()> {
+fn unpack_tar(part: &Path, file: impl Read, scratch: &Path) -> Result<()> {
     let read = |error| Error::io("read", part)(error);
-    let mut archive = tar::Archive::new(io::BufReader::new(file));
+    let mut archive = tar::Archive::new(file);
     for entry in archive.entries().map_err(read)? {
         let mut entry = entry.map_err(read)?;
         if entry.header().entry_type().is_dir() {

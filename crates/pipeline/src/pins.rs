@@ -93,7 +93,7 @@ impl Pin {
             None if !offline => Ok(pin(Origin::Unpinned)),
             None => Err(
                 Problem::error(reference, "has no digest in the lock file, and no stand-in here")
-                    .hint("`cargo xtask lock` where a registry can be reached, `cargo xtask setup` where none can"),
+                    .hint("cargo xtask lock, then cargo xtask vendor, on a machine with a network"),
             ),
         }
     }

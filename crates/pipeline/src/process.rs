@@ -49,9 +49,7 @@ impl ProcessError {
     /// What mends it, where that is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Missing { program } if program == "docker" => {
-                Some("install Docker with buildx, or on Debian run `cargo xtask setup`")
-            }
+            Self::Missing { program } if program == "docker" => Some("install Docker with the buildx plugin"),
             Self::Missing { program } if program == "git" => Some("install git"),
             _ => None,
         }

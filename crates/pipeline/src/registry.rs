@@ -247,7 +247,7 @@ fn vendor_crates(root: &Path, folder: &Path) -> Result<()> {
     })?;
     let _dir = sh.push_dir(root);
     note("vendoring crates");
-    let config = read(cmd!(sh, "cargo vendor --quiet --locked --versioned-dirs {folder}"))?;
+    let config = read(cmd!(sh, "cargo vendor --locked --versioned-dirs {folder}"))?;
     fsx::write_atomically(&folder.join("config.toml"), (config + "\n").as_bytes())
 }
 
@@ -263,5 +263,5 @@ fn any_version() -> Version {
 fn unreachable(reference: &str, error: &ProcessError) -> Problem {
     let last = error.stderr().lines().last().unwrap_or("no answer").trim().to_owned();
     Problem::error(reference, format!("no registry can be asked for it: {last}"))
-        .hint("check the reference and the network; where there is no registry, `cargo xtask setup` makes a stand-in")
+        .hint("check the reference and the network")
 }

@@ -6,6 +6,7 @@
 //! writes nothing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::{
     Error, Problem, Result, bake, check,
     collect::{self, Collected},
+    exclusive::Exclusive,
     facts::{Facts, Workspace},
     fsx, interrupt, keys,
     keys::Signer,
@@ -25,7 +27,7 @@ use crate::{
     layout::Layout,
     machine::{self, Machine},
     manifest::{self, BundleFile},
-    pack::{Packed, Packer},
+    pack::{Packed, Packer, hash_file},
     part,
     plan::{Output, Plan, Request, Step, plan},
     report::Progress,
@@ -87,6 +89,9 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
 pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     let progress = Progress::start();
     interrupt::listen();
+    if let Output::Part(folder) = &request.output {
+        part::expect_empty(folder)?;
+    }
     // The machine is asked while files and git are read.
     let (prepared, machine) = thread::scope(|scope| {
         let machine = scope.spawn(|| machine_problems(workspace, request));
@@ -110,6 +115,7 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     for warning in plan.warnings.iter().chain(&warnings) {
         crate::report::note(warning);
     }
+    let _exclusive = Exclusive::take(workspace)?;
     let mut execution = Execution {
         workspace,
         facts: &facts,
@@ -229,6 +235,33 @@ impl Execution<'_> {
     }
 
     fn collect(&mut self) -> Result<()> {
+        let mut removed = BTreeSet::new();
+        loop {
+            match self.try_collect() {
+                // A file of an earlier build that was damaged since it was made is made again, once.
+                Err(Error::Content { path, .. })
+                    if self.parts.is_empty()
+                        && path.starts_with(&self.workspace.state)
+                        && removed.insert(path.clone()) =>
+                {
+                    self.progress
+                        .step(format_args!("{} is damaged; making it again", path.display()));
+                    remove_if_there(&path)?;
+                    self.build_again()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn build_again(&mut self) -> Result<()> {
+        match self.plan.steps.first() {
+            Some(build @ Step::Build { .. }) => self.execute(build),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_collect(&mut self) -> Result<()> {
         let Plan {
             version,
             platforms,
@@ -236,7 +269,7 @@ impl Execution<'_> {
             ..
         } = self.plan;
         self.collected = if self.parts.is_empty() {
-            collect::built(self.workspace, version, platforms, pins)?
+            collect::built(self.workspace, self.facts, version, platforms, pins)?
         } else {
             collect::imported(self.workspace, version, platforms, &self.parts)?
         };
@@ -259,9 +292,7 @@ impl Execution<'_> {
                 | PackError::BlobSize { digest, .. },
             )) if self.forget(&digest) => {
                 self.progress.step(format_args!("{digest} is damaged; making it again"));
-                if let Some(build @ Step::Build { .. }) = self.plan.steps.first() {
-                    self.execute(build)?;
-                }
+                self.build_again()?;
                 self.collect()?;
                 self.try_pack(step)?
             }
@@ -323,6 +354,7 @@ impl Execution<'_> {
             fsx::write_atomically(&self.workspace.dist.join("install.sh"), script)?;
             lines.push(("install.sh".to_owned(), installer.record.sha256.0.hex()));
         }
+        lines.extend(self.other_bundles(path, &lines)?);
         lines.sort();
         let text: String = lines
             .iter()
@@ -332,6 +364,24 @@ impl Execution<'_> {
             return Ok(());
         }
         fsx::write_atomically(path, text.as_bytes())
+    }
+
+    /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.
+    fn other_bundles(&self, path: &Path, ours: &[(String, String)]) -> Result<Vec<(String, String)>> {
+        let start = format!("{}-update-{}", self.plan.product, self.plan.version);
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut others = Vec::new();
+        for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
+            let bundle = self.workspace.dist.join(name);
+            let is_of_this_version = name
+                .strip_prefix(&start)
+                .is_some_and(|rest| rest.starts_with(['-', '.']));
+            let is_ours = ours.iter().any(|(ours, _)| ours == name);
+            if is_of_this_version && !is_ours && bundle.is_file() && hash_file(&bundle)?.0.hex() == sha256 {
+                others.push((name.to_owned(), sha256.to_owned()));
+            }
+        }
+        Ok(others)
     }
 
     /// Removes old layers that this release does not use.

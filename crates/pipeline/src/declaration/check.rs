@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use bundle::{
-    Platform,
+    Digest, Platform,
     names::{EntryName, ProductName},
     signature::PublicKey,
 };
@@ -23,7 +23,7 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
     let product = problems.take("product", raw.product.parse::<ProductName>());
     let platforms = platforms(&raw.platforms, &mut problems);
     let images = images(raw.images, &mut problems);
-    let files = files(raw.files, &mut problems);
+    let files = files(raw.files, &raw.compose_file, &mut problems);
     let updater = raw
         .updater
         .and_then(|updater| updater_source(updater, &platforms, &mut problems));
@@ -175,7 +175,11 @@ fn images(declared: Vec<raw::Image>, problems: &mut Problems) -> Vec<Image> {
             Image::Registry(registry) => registry.reference(),
         };
         if images.iter().any(|other| name(other) == name(&image)) {
-            problems.add(&key, format!("two images are called \"{}\"", name(&image)));
+            problems.add_with_hint(
+                &key,
+                format!("two images are called \"{}\"", name(&image)),
+                "remove one of them, or give it a name of its own",
+            );
         }
         images.push(image);
     }
@@ -267,13 +271,24 @@ fn registry_image(reference: &str, key: &str, problems: &mut Problems) -> Option
         );
         return None;
     }
+    if !bundle::reference::is_name(name) || !bundle::reference::is_tag(tag) {
+        problems.add(key, format!("\"{reference}\" is not an image reference"));
+        return None;
+    }
     Some(RegistryImage {
         name: name.to_owned(),
         tag: tag.to_owned(),
     })
 }
 
-fn files(declared: Vec<raw::ExtraFile>, problems: &mut Problems) -> Vec<ExtraFile> {
+/// A SHA-256 in hex, in lower case.
+fn sha256(key: &str, hex: &str, problems: &mut Problems) -> Option<String> {
+    problems
+        .take(key, Digest::from_hex(&hex.to_lowercase()))
+        .map(|digest| digest.hex())
+}
+
+fn files(declared: Vec<raw::ExtraFile>, compose_file: &str, problems: &mut Problems) -> Vec<ExtraFile> {
     let mut files: Vec<ExtraFile> = Vec::new();
     for (index, raw) in declared.into_iter().enumerate() {
         let key = format!("files[{index}]");
@@ -284,6 +299,13 @@ fn files(declared: Vec<raw::ExtraFile>, problems: &mut Problems) -> Vec<ExtraFil
         let Some(name) = problems.take(&format!("{key}.name"), name.parse::<EntryName>()) else {
             continue;
         };
+        let is_taken = name.is_reserved() || name.as_str() == "install.sh" || name.as_str().starts_with("bin/updater-");
+        if is_taken || compose_file.rsplit('/').next() == Some(name.as_str()) {
+            problems.add(
+                &format!("{key}.name"),
+                format!("\"{name}\" is the name of a file that every bundle has"),
+            );
+        }
         if files.iter().any(|other| other.name == name) {
             problems.add(&key, format!("two files are called \"{name}\" in the bundle"));
         }
@@ -296,7 +318,9 @@ fn files(declared: Vec<raw::ExtraFile>, problems: &mut Problems) -> Vec<ExtraFil
             name,
             executable: raw.executable,
             compose_plugin,
-            sha256: raw.sha256,
+            sha256: raw
+                .sha256
+                .and_then(|hex| sha256(&format!("{key}.sha256"), &hex, problems)),
         });
     }
     files
@@ -346,6 +370,13 @@ fn environment(
     let mut environment = BTreeMap::new();
     for (name, raw) in declared {
         let key = format!("environment.{name}");
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.chars().all(is_name) || name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
+            problems.add(
+                &key,
+                "is not a variable's name: letters, digits and `_`, not beginning with a digit",
+            );
+        }
         let value = match (raw.default, raw.generate) {
             (Some(value), None) => EnvironmentValue::Default(value),
             (None, Some(length)) if (16..=256).contains(&length) => EnvironmentValue::Generated(length),

@@ -31,6 +31,6 @@ pub(super) fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> 
     );
     match nearest(name, expected.iter().copied()) {
         Some(right) => problem.hint(format!("did you mean `{right}`?")),
-        None => problem,
+        None => problem.hint(format!("remove it, or write one of these {what}s")),
     }
 }

@@ -119,3 +119,23 @@ fn a_built_image_has_a_name_without_a_tag() {
         "{text}"
     );
 }
+
+#[test]
+fn names_and_digests_are_checked_before_anything_is_built() {
+    let text = check(|value| {
+        value["files"] = json!([
+            { "path": "a/manifest.json" },
+            { "path": "tool", "sha256": "abc" },
+        ]);
+        value["environment"] = json!({ "1 KEY": { "default": "x" } });
+        value["images"][1]["reference"] = json!("Postgres:17");
+    });
+    for expected in [
+        "files[0].name: \"manifest.json\"",
+        "files[1].sha256",
+        "environment.1 KEY",
+        "\"Postgres:17\" is not",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in:\n{text}");
+    }
+}
