@@ -5,7 +5,8 @@
 //! inputs, its signer, this program **and its own bytes** are what they were.
 
 use std::{
-    fs::{self, File},
+    collections::BTreeMap,
+    fs::File,
     io::BufWriter,
     path::{Path, PathBuf},
 };
@@ -43,6 +44,28 @@ pub(crate) struct Packer<'a> {
     pub files: &'a [BundleFile],
     /// Who signs.
     pub signer: &'a Signer,
+    /// What was there when the release began.
+    pub(crate) present: &'a Present,
+}
+
+/// Digests of files that were read while something else was waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Present {
+    program: Option<Digest>,
+    bundles: BTreeMap<PathBuf, (Digest, u64)>,
+}
+
+impl Present {
+    /// Reads this program and those of `bundles` that are there.
+    pub(crate) fn read<'a>(bundles: impl Iterator<Item = &'a Path>) -> Self {
+        let program = this_program().and_then(|program| hash_file(&program));
+        Self {
+            program: program.ok().map(|(digest, _)| digest),
+            bundles: bundles
+                .filter_map(|path| Some((path.to_owned(), hash_file(path).ok()?)))
+                .collect(),
+        }
+    }
 }
 
 /// A bundle in `dist/`.
@@ -150,19 +173,21 @@ impl Packer<'_> {
 
     /// Everything that decides a bundle's bytes, as one digest.
     fn inputs(&self, draft: &bundle::manifest::Manifest, archive: ArchiveKind) -> Result<Digest> {
-        let (program, _) = hash_file(&this_program()?)?;
+        let program = match self.present.program {
+            Some(program) => program,
+            None => hash_file(&this_program()?)?.0,
+        };
         let mut bytes = draft.to_json().map_err(bundle::PackError::from)?;
         bytes.extend_from_slice(format!("{archive:?} {} {program}", self.signer.public_key()).as_bytes());
         Ok(Digest::of(&bytes))
     }
 
+    /// The bundle that is there, if it is the one that would be written.
     fn unchanged(&self, path: &Path, platforms: &[Platform], inputs: &Digest) -> Option<Packed> {
         let stamp: Stamp = fsx::read_cache(&self.stamp_path(path))?;
-        if stamp.inputs != *inputs || fs::metadata(path).ok()?.len() != stamp.size {
-            return None;
-        }
-        let (sha256, size) = hash_file(path).ok()?;
-        (sha256 == stamp.sha256).then(|| Packed {
+        let (sha256, size) = *self.present.bundles.get(path)?;
+        let same = stamp.inputs == *inputs && stamp.sha256 == sha256 && stamp.size == size;
+        same.then(|| Packed {
             path: path.to_owned(),
             size,
             sha256: sha256.hex(),

@@ -3,7 +3,10 @@
 //! [`plan`] turns declaration, facts and request into steps and does nothing itself. `--plan` prints them;
 //! [`crate::release`] executes them in one `match`.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use bundle::Platform;
 use semver::Version;
@@ -116,6 +119,16 @@ pub enum Step {
         /// The folder.
         path: PathBuf,
     },
+}
+
+impl Step {
+    /// The bundle that the step writes, if it writes one.
+    pub fn bundle(&self) -> Option<&Path> {
+        match self {
+            Self::Pack { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// Makes the plan. Does no input or output.

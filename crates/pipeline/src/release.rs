@@ -27,7 +27,7 @@ use crate::{
     layout::Layout,
     machine::{self, Machine},
     manifest::{self, BundleFile},
-    pack::{Packed, Packer, hash_file},
+    pack::{Packed, Packer, Present, hash_file},
     part,
     plan::{Output, Plan, Request, Step, plan},
     report::Progress,
@@ -125,6 +125,7 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         parts: Vec::new(),
         collected: Collected::default(),
         files: Vec::new(),
+        present: Present::default(),
         released: Released {
             product: plan.product.clone(),
             version: plan.version.clone(),
@@ -170,6 +171,7 @@ struct Execution<'a> {
     parts: Vec<Layout>,
     collected: Collected,
     files: Vec<BundleFile>,
+    present: Present,
     released: Released,
 }
 
@@ -192,6 +194,9 @@ impl Execution<'_> {
             }
             Step::Collect { images, .. } => {
                 self.progress.step(format_args!("collecting {} images", images.len()));
+                if !self.parts.is_empty() {
+                    self.present = Present::read(self.plan.steps.iter().filter_map(Step::bundle));
+                }
                 self.collect()
             }
             Step::Pack { .. } => self.pack(step),
@@ -208,7 +213,7 @@ impl Execution<'_> {
         }
     }
 
-    fn build(&self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
+    fn build(&mut self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
         let empty = bake::empty_folder(self.workspace);
         fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
         // BuildKit adds to an index that is there; what an earlier build left must not be taken for this one's.
@@ -222,8 +227,11 @@ impl Execution<'_> {
         let layouts: Vec<_> = self.layouts().collect();
         let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
         let done = AtomicBool::new(false);
+        let present = &mut self.present;
+        let bundles = self.plan.steps.iter().filter_map(Step::bundle);
         let built = thread::scope(|scope| {
             scope.spawn(|| store.compress_early(&layouts, &done));
+            scope.spawn(|| *present = Present::read(bundles));
             let built = machine::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
             done.store(true, Ordering::Relaxed);
             built
@@ -336,6 +344,7 @@ impl Execution<'_> {
             collected: &self.collected,
             files: &self.files,
             signer,
+            present: &self.present,
         };
         packer.pack(path, *archive, platforms, *multi_platform, self.progress)
     }
