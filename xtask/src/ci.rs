@@ -99,7 +99,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 /// A test failed.
 pub fn torture(root: &Path) -> Result<()> {
     setup(root, Mode::Execute)?;
-    test_on_engines(root, "torture")
+    test_on_engines(root, "devices", &["torture"])
 }
 
 /// Makes the machine ready, and makes a signing key if there is none.
@@ -146,23 +146,26 @@ impl Check {
                 cmd!(sh, "cargo fetch --locked").run()?;
                 cmd!(sh, "cargo deny --offline check bans licenses sources").run()?;
             }
-            Self::EndToEnd => test_on_engines(root, "e2e")?,
+            Self::EndToEnd => {
+                test_on_engines(root, "e2e", &[])?;
+                test_on_engines(root, "devices", &["--skip", "torture"])?;
+            }
         }
         Ok(())
     }
 }
 
-fn test_on_engines(root: &Path, name: &str) -> Result<()> {
+/// Runs ignored tests of one binary, one at a time: engines and the two processors are shared.
+fn test_on_engines(root: &Path, binary: &str, options: &[&str]) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
     sh.set_var("PATH", setup::search_path()?);
-    // One at a time: engines and the two processors are shared.
     cmd!(
         sh,
-        "cargo test --package xtask --test {name} -- --ignored --test-threads 1 --nocapture"
+        "cargo test --package xtask --test {binary} -- --ignored --test-threads 1 {options...}"
     )
     .run()
-    .with_context(|| format!("the {name} tests failed"))
+    .with_context(|| format!("the {binary} tests failed"))
 }
 
 impl fmt::Display for Check {

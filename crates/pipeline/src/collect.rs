@@ -355,8 +355,13 @@ fn built_updaters(workspace: &Workspace, platforms: &[Platform]) -> Result<BTree
         Some(Updater::Built(_)) => {
             let folder = bake::updater_folder(workspace);
             for platform in platforms {
-                // BuildKit names the folders of several platforms so; of one platform only if it is asked to.
-                let path = folder.join(platform.to_string().replace('/', "_")).join("updater");
+                // BuildKit makes a folder for each platform; before 0.14 not if there is only one.
+                let split = folder.join(platform.to_string().replace('/', "_")).join("updater");
+                let path = if platforms.len() == 1 && !split.is_file() {
+                    folder.join("updater")
+                } else {
+                    split
+                };
                 if !path.is_file() {
                     let message = format!("the build gave no binary for {platform} ({})", path.display());
                     return Err(Error::Image {

@@ -1,0 +1,128 @@
+//! A fresh clone of this repository, released.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use bundle::signature::{NewKey, generate};
+use serde_json::Value;
+use tempfile::TempDir;
+use xshell::{Shell, cmd};
+
+/// The version that is released.
+pub(crate) const VERSION: &str = "2.1.0";
+
+/// A clone in a folder of its own, with bundles in its `dist/`.
+pub(crate) struct Clone {
+    folder: TempDir,
+}
+
+impl Clone {
+    /// The clone that all tests share.
+    pub(crate) fn released() -> &'static Self {
+        static CLONE: OnceLock<Clone> = OnceLock::new();
+        CLONE.get_or_init(|| {
+            let clone = Self::new();
+            clone.release(&[]);
+            clone
+        })
+    }
+
+    /// A clone that declares gzip layers, released for one platform.
+    pub(crate) fn released_with_gzip() -> Self {
+        let clone = Self::new();
+        let manifest = clone.path().join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let declared = "[workspace.metadata.release]\nlayers = { compression = \"gzip\" }\n";
+        let changed = text.replacen("[workspace.metadata.release]\n", declared, 1);
+        assert_ne!(changed, text);
+        fs::write(&manifest, changed).unwrap();
+        let sh = clone.shell();
+        cmd!(
+            sh,
+            "git -c user.name=test -c user.email=test@localhost commit --quiet --all -m gzip"
+        )
+        .run()
+        .unwrap();
+        clone.release(&["--platform", "linux/amd64"]);
+        clone
+    }
+
+    /// Another clone, in another folder, built without the build cache.
+    pub(crate) fn released_without_cache() -> Self {
+        let clone = Self::new();
+        clone.release(&["--no-cache"]);
+        clone
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where its bundles are.
+    pub(crate) fn dist(&self) -> PathBuf {
+        self.path().join("dist")
+    }
+
+    /// The key that its bundles are signed with.
+    pub(crate) fn public_key(&self) -> String {
+        key().public().to_string()
+    }
+
+    /// A bundle of it, unpacked by a stock `tar`.
+    pub(crate) fn unpack(&self, bundle: &str) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let sh = Shell::new().unwrap();
+        let (bundle, into) = (self.dist().join(bundle), folder.path());
+        cmd!(sh, "tar xzf {bundle} -C {into}").run().unwrap();
+        folder
+    }
+
+    /// The manifest of a bundle of it.
+    pub(crate) fn manifest(&self, bundle: &str) -> Value {
+        let sh = Shell::new().unwrap();
+        let bundle = self.dist().join(bundle);
+        serde_json::from_str(&cmd!(sh, "tar xzOf {bundle} manifest.json").read().unwrap()).unwrap()
+    }
+
+    fn new() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let clone = Self { folder };
+        let sh = Shell::new().unwrap();
+        let into = clone.path();
+        cmd!(sh, "git clone --quiet {root} {into}").run().unwrap();
+        // Stand-ins are the machine's, not the repository's.
+        let vendored = root.join("dist/vendor/vendor.json");
+        if vendored.exists() {
+            fs::create_dir_all(clone.dist().join("vendor")).unwrap();
+            fs::copy(vendored, clone.dist().join("vendor/vendor.json")).unwrap();
+        }
+        clone
+    }
+
+    fn release(&self, options: &[&str]) {
+        let xtask = env!("CARGO_BIN_EXE_xtask");
+        let sh = self.shell();
+        let secret = key().secret_file();
+        cmd!(sh, "{xtask} release {VERSION} {options...}")
+            .env("WEBMACS_SIGNING_KEY", secret)
+            .run()
+            .unwrap();
+    }
+
+    fn shell(&self) -> Shell {
+        let sh = Shell::new().unwrap();
+        sh.change_dir(self.path());
+        sh
+    }
+}
+
+/// The key that all clones are signed with: another key would give other bundles.
+fn key() -> &'static NewKey {
+    static KEY: OnceLock<NewKey> = OnceLock::new();
+    KEY.get_or_init(|| generate(None).unwrap())
+}
