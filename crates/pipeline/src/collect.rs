@@ -143,10 +143,10 @@ pub(crate) fn imported(
         _ => built_updaters(workspace, platforms)?,
     };
     if matches!(workspace.declaration.updater, Some(Updater::Built(_))) {
-        for platform in platforms
+        let missing = platforms
             .iter()
-            .filter(|platform| !collected.updaters.contains_key(platform))
-        {
+            .find(|platform| !collected.updaters.contains_key(platform));
+        if let Some(platform) = missing {
             let message = format!("no part holds the updater for {platform}");
             return Err(Error::Image {
                 subject: "updater".to_owned(),

@@ -145,8 +145,7 @@ impl fmt::Display for Inspected {
         }
         write!(
             f,
-            "\nchangelog\n{}\nnothing of this is verified; `cargo xtask bundle verify` does that",
-            changelog
+            "\nchangelog\n{changelog}\nnothing of this is verified; `cargo xtask bundle verify` does that"
         )
     }
 }

@@ -22,9 +22,9 @@ pub(crate) fn script(
     let mut platforms = String::new();
     for (platform, digest) in updaters {
         // Writing to a String cannot fail.
-        write!(
+        writeln!(
             platforms,
-            "    {}) binary={} sha256={} ;;\n",
+            "    {}) binary={} sha256={} ;;",
             machines(platform)
                 .iter()
                 .map(|machine| format!("Linux/{machine}"))

@@ -44,7 +44,7 @@ const OVERLAP_LOG: u32 = 7;
 const FORM: u32 = 1;
 
 /// Layers that no release has used for so long are removed from the store.
-const KEPT: Duration = Duration::from_hours(30 * 24);
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// More workers than this only cost memory.
 const MOST_WORKERS: usize = 4;
