@@ -7,16 +7,20 @@ use pipeline::process::{self, Live};
 use xshell::{Shell, cmd};
 
 /// What engines run (`iptables`, `iproute2`, `runc`) and link (`libdevmapper`), what makes root file systems
-/// (`mmdebstrap`), and what checks use.
-pub(super) const PACKAGES: [&str; 8] = [
+/// (`mmdebstrap`), and what checks use: other programs than ours, and a database for the demo product's tests.
+pub(super) const PACKAGES: [&str; 12] = [
     "ca-certificates",
+    "curl",
+    "file",
     "iproute2",
     "iptables",
     "libdevmapper1.02.1",
     "minisign",
     "mmdebstrap",
+    "postgresql",
     "runc",
     "skopeo",
+    "unzip",
 ];
 
 /// Those of [`PACKAGES`] that are not installed; none if this machine has no Debian packages.
