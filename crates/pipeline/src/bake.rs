@@ -200,7 +200,8 @@ fn contexts(pins: &[Pin], wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Str
         .collect()
 }
 
-fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
+/// How an image is exported into a layout folder: layers that come compressed stay as they are, others stay plain.
+pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
     let rewrite = if rewrite_timestamps {
         ",rewrite-timestamp=true"
     } else {

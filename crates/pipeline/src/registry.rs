@@ -17,7 +17,7 @@ use xshell::{Shell, cmd};
 
 use crate::{
     Error, Problem, Result,
-    bake::{BakeFile, Target, empty_folder, target_name},
+    bake::{BakeFile, Target, empty_folder, oci_output, target_name},
     facts::{Facts, Workspace},
     fsx,
     layout::{self, Layout},
@@ -179,7 +179,8 @@ fn fetch(
             args: BTreeMap::new(),
             contexts: BTreeMap::from([(reference.clone(), format!("docker-image://{reference}@{digest}"))]),
             tags: vec![reference.clone()],
-            output: vec![format!("type=oci,dest={},tar=false", layout.display())],
+            // As a release exports it, so that a build from it gives the same bundle.
+            output: vec![oci_output(&layout, false)],
             attest: vec!["type=provenance,disabled=true".to_owned()],
             network: None,
         };

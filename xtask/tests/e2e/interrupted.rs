@@ -130,3 +130,24 @@ fn a_killed_release_is_finished_by_the_next() {
     assert_eq!(finished.digests(), product.clone_elsewhere().release(&[]).digests());
     assert_eq!(partial(product.root()), [""; 0].map(PathBuf::from));
 }
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn two_releases_at_once_wait_for_each_other() {
+    let product = Product::new();
+    let children: Vec<_> = (0..3).map(|_| start(&product)).collect();
+    let outcomes: Vec<_> = children
+        .into_iter()
+        .map(|child| end(&product, child).expect(0))
+        .collect();
+    let waited = outcomes
+        .iter()
+        .filter(|outcome| outcome.stderr.contains("waiting for another release"))
+        .count();
+    assert!(waited >= 1, "{outcomes:?}");
+    let unchanged = outcomes
+        .iter()
+        .filter(|outcome| outcome.stderr.contains("nothing changed"))
+        .count();
+    assert_eq!(unchanged, 2, "{outcomes:?}");
+}

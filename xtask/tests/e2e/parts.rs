@@ -1,8 +1,7 @@
 //! Machines share the work: each builds its platform, one merges.
 
-use std::path::Path;
-
 use crate::support::{
+    files::{change_a_byte, snapshot},
     product::{Product, Released},
     run::tool,
 };
@@ -107,18 +106,24 @@ fn a_part_with_a_changed_byte_is_refused() {
     let product = Product::new();
     build(&product, "linux/amd64", "target/amd64");
     build(&product, "linux/arm64", "target/arm64");
-    let parts = ["--part", "target/amd64", "--part", "target/arm64"];
-    let layers = |path: &Path| -> Vec<_> { crate::support::files::snapshot(path).into_keys().collect() };
-    for blob in layers(&product.path("target/amd64/blobs")) {
-        crate::support::files::change_a_byte(&blob);
-        let outcome = product.run(&[&["release", "1.0.0"], &parts[..]].concat());
+    // A machine that has no good copy of anything.
+    let merging = product.clone_elsewhere();
+    let [amd64, arm64] = ["amd64", "arm64"].map(|part| product.path("target").join(part).display().to_string());
+    let release = ["release", "1.0.0", "--part", &amd64, "--part", &arm64];
+    let blobs = snapshot(&product.path("target/amd64/blobs"));
+    // A manifest and a configuration for each image, and three layers.
+    assert_eq!(blobs.len(), 7);
+    for blob in blobs.keys() {
+        change_a_byte(blob);
+        let outcome = merging.run(&release);
         assert!(
             matches!(outcome.code, Some(1 | 4)),
             "after damage to {}: {outcome}",
             blob.display()
         );
-        assert!(!product.bundle().exists());
-        crate::support::files::change_a_byte(&blob);
+        assert!(!merging.bundle().exists());
+        // The same change once more takes it back.
+        change_a_byte(blob);
     }
-    product.release(&parts);
+    merging.run(&release).expect(0);
 }

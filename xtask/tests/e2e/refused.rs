@@ -35,13 +35,14 @@ impl Released {
 
     /// Makes a commit of what `spoil` does, tries a release, and takes the commit back.
     #[track_caller]
-    fn refuses(&self, spoil: impl FnOnce(&Product), code: i32, message: &str, hint: &str) {
+    fn refuses(&self, spoil: impl FnOnce(&Product), code: i32, message: &str, hint: &str) -> Outcome {
         spoil(&self.product);
         self.product.git(&["add", "--all"]);
         self.product
             .git(&["commit", "--quiet", "--allow-empty", "--message", "spoilt"]);
-        self.refuses_now(&mut self.product.command(&["release", "1.0.0"]), code, message, hint);
+        let outcome = self.refuses_now(&mut self.product.command(&["release", "1.0.0"]), code, message, hint);
         self.product.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+        outcome
     }
 
     /// Runs `command`, which must fail with one error.
@@ -86,8 +87,8 @@ fn declarations_that_are_wrong() {
     released.refuses(
         declare("wheels = 4"),
         NOT_FIT,
-        "error: workspace.metadata.release.wheels: ",
-        "",
+        "error: workspace.metadata.release.wheels: unknown key \"wheels\"",
+        "remove it, or write one of these keys",
     );
     released.refuses(
         declare("platfroms = [\"linux/amd64\"]"),
@@ -98,8 +99,8 @@ fn declarations_that_are_wrong() {
     released.refuses(
         |product| product.edit("Cargo.toml", "acme-api", "acme-web"),
         NOT_FIT,
-        "two images are called \"acme-web\"",
-        "",
+        "error: workspace.metadata.release.images[1]: two images are called \"acme-web\"",
+        "give it a name of its own",
     );
     released.refuses(
         |product| product.edit("Cargo.toml", "target = \"api\"", "target = \"apo\""),
@@ -118,7 +119,7 @@ fn files_that_are_missing_or_contradict() {
         remove("Dockerfile"),
         NOT_FIT,
         "error: Dockerfile: is declared and not there",
-        "",
+        "create it, or mend its path",
     );
     released.refuses(
         |product| {
@@ -126,7 +127,7 @@ fn files_that_are_missing_or_contradict() {
                 product.path("docker-compose.prod.yml"),
                 product.path("docker-compose.yml"),
             )
-            .unwrap()
+            .unwrap();
         },
         NOT_FIT,
         "error: docker-compose.prod.yml: is declared and not there",
@@ -142,7 +143,7 @@ fn files_that_are_missing_or_contradict() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_registry_image_that_lacks_a_platform() {
+fn a_vendored_image_that_lacks_a_platform() {
     let released = Released::new();
     let vendor = released.product.path("dist/vendor");
     let digest = layout::write(&vendor.join("base"), &["amd64"], "base");
@@ -166,8 +167,8 @@ fn a_registry_image_that_lacks_a_platform() {
             product.write("release.lock", lock);
         },
         NOT_FIT,
-        "acme-base:1",
-        "linux/arm64",
+        "error: acme-base:1: is vendored, but not for linux/arm64",
+        "leave the platform out with --platform",
     );
 }
 
@@ -175,12 +176,14 @@ fn a_registry_image_that_lacks_a_platform() {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_build_that_fails_shows_the_end_of_its_output() {
     let released = Released::new();
-    released.refuses(
+    let outcome = released.refuses(
         |product| product.edit("Dockerfile", "COPY shared /shared", "COPY sharde /shared"),
         BUILD_FAILED,
-        "\"/sharde\": not found",
-        "",
+        "error: the image build failed\n",
+        "mend what the lines above show",
     );
+    let (_, shown) = outcome.stderr.split_once("error: the image build failed\n").unwrap();
+    assert!(shown.contains("\"/sharde\": not found"), "{outcome}");
 }
 
 /// A file system in memory on a folder, gone with its value.
@@ -268,7 +271,7 @@ fn no_docker_at_all() {
         &mut command,
         NOT_FIT,
         "error: docker buildx: `docker` was not found",
-        "cargo xtask setup",
+        "install Docker with the buildx plugin",
     );
 }
 

@@ -100,3 +100,22 @@ fn vendored_images_give_the_same_bundle_without_a_network() {
         .says("is vendored in another version than the lock file names")
         .says("cargo xtask vendor");
 }
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_registry_image_that_lacks_a_platform_is_told() {
+    let registry = Registry::start();
+    let product = product_from(&registry);
+    let folder = tempfile::tempdir().unwrap();
+    layout::write(folder.path(), &["amd64"], "for one platform only");
+    registry.push(folder.path(), "tool:1");
+    product.run(&["lock"]).expect(0);
+    product.commit("locked");
+    product
+        .run(&["release", VERSION])
+        .expect(4)
+        .says("no match for platform")
+        .says("hint: ");
+    assert!(!product.bundle().exists());
+    product.release(&["--platform", "linux/amd64"]);
+}

@@ -18,6 +18,9 @@ pub(crate) fn write(folder: &Path, architectures: &[&str], content: &str) -> Dig
     for architecture in architectures {
         let layer = tar_with("base", &format!("{content} for {architecture}\n"));
         let config = json!({
+            // As every real image has them; where they are missing, BuildKit fills them in when it exports.
+            "created": "2026-01-01T00:00:00Z",
+            "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "a test" }],
             "architecture": architecture,
             "os": "linux",
             "config": {},
