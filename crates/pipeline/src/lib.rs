@@ -39,9 +39,7 @@ mod pack;
 mod part;
 mod pins;
 mod problem;
-mod registry;
 mod report;
-mod schema;
 
 pub mod check;
 pub mod cli;
@@ -51,7 +49,9 @@ pub mod keys;
 pub mod machine;
 pub mod plan;
 pub mod process;
+pub mod registry;
 pub mod release;
+pub mod schema;
 pub mod vendor;
 
 pub use error::{Error, Result};

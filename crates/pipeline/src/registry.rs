@@ -91,7 +91,7 @@ pub(crate) fn lock(workspace: &Workspace, builder: Option<&str>) -> Result<Vec<L
 ///
 /// # Errors
 /// [`Error::Problems`]: an image is not in it, or is in it and not needed.
-pub(crate) fn check_lock(workspace: &Workspace) -> Result<()> {
+pub fn check_lock(workspace: &Workspace) -> Result<()> {
     let facts = Facts::read(workspace, &any_version())?;
     let needed = facts.references(&workspace.declaration);
     let missing = needed
