@@ -5,7 +5,7 @@
 //! | [`setup`] | makes a bare Debian machine able to build and test |
 //! | [`engines`] | Docker engines of our own, to build with and to test against |
 //! | [`ci`] | the whole check, as CI runs it |
-//! | [`bench`] | measures packing against the procedure that it replaces |
+//! | [`mod@bench`] | measures packing against the procedure that it replaces |
 
 pub mod bench;
 pub mod ci;

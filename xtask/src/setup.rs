@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: makes a bare Debian machine able to build and test releases.
 //!
-//! Flow: [`Step::ALL`] in order; each looks whether there is something to do ([`Look`]), and only then does it. So a
+//! Flow: [`Step::all`] in order; each looks whether there is something to do ([`Look`]), and only then does it. So a
 //! second run only looks, and `--plan` never does more than that. What is made lies in [`cache`], made beside and
 //! renamed; beyond it setup installs a few Debian packages, links Docker's client and plugins, registers the arm64
 //! emulator with the kernel, and lists stand-in images in the checkout's `dist/vendor`.

@@ -1,6 +1,6 @@
 //! The manifest: what a bundle holds, and all that a device must know before it acts.
 //!
-//! Reading goes: size limit → format version and requirements ([`format`]) → types → consistency
+//! Reading goes: size limit → format version and requirements ([`mod@format`]) → types → consistency
 //! ([`check`]). A manifest that passed names every file once, its digest and size, and agrees with
 //! itself. Unknown keys are accepted, because a newer minor format may add some; a key given twice
 //! is refused, because two readers could take different values.
