@@ -1,0 +1,239 @@
+//! The updater's configuration, and where everything lies on a device.
+//!
+//! `/etc/<product>/updater.toml` is written at installation and kept at updates. Everything else follows from it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bundle::names::ProductName;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, files};
+
+/// The configuration's file name.
+pub const FILE: &str = "updater.toml";
+
+/// The configuration of one product's updater. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// The product.
+    pub product: ProductName,
+    /// The product's folder, with compose file and `.env`: `/opt/<product>`.
+    pub folder: PathBuf,
+    /// The folder of the updater's own records: `/var/lib/<product>-updater`.
+    pub state: PathBuf,
+    /// The compose file's name in `folder`.
+    #[serde(default = "default_compose_file")]
+    pub compose_file: String,
+    /// The Docker engine's address; `$DOCKER_HOST` or the default socket if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker_host: Option<String>,
+    /// What is kept of the past.
+    #[serde(default)]
+    pub keep: Keep,
+    /// The configuration's own folder, which also holds the trusted keys.
+    #[serde(skip)]
+    pub etc: PathBuf,
+}
+
+/// What is kept of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Keep {
+    /// The newest database backups, by number. The one that a rollback could need is kept in any case.
+    #[serde(default = "ten")]
+    pub backups: usize,
+    /// Failed bundles, by number.
+    #[serde(default = "three")]
+    pub failed: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            backups: ten(),
+            failed: three(),
+        }
+    }
+}
+
+fn default_compose_file() -> String {
+    "docker-compose.prod.yml".to_owned()
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn three() -> usize {
+    3
+}
+
+impl Config {
+    /// The configuration that an installation of `product` gets.
+    pub fn for_product(product: &ProductName) -> Self {
+        Self {
+            product: product.clone(),
+            folder: Path::new("/opt").join(product.as_str()),
+            state: PathBuf::from(format!("/var/lib/{product}-updater")),
+            compose_file: default_compose_file(),
+            docker_host: None,
+            keep: Keep::default(),
+            etc: Path::new("/etc").join(product.as_str()),
+        }
+    }
+
+    /// Reads the configuration in the file `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, has an unknown key, or a value of the wrong form.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| Error::Content {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        config.etc = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(config)
+    }
+
+    /// Reads the only configuration that this device has, `/etc/*/updater.toml`.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn find() -> Result<Self> {
+        let etc = Path::new("/etc");
+        let mut found: Vec<_> = fs::read_dir(etc)
+            .map_err(Error::io("read", etc))?
+            .filter_map(|entry| Some(entry.ok()?.path().join(FILE)))
+            .filter(|path| path.is_file())
+            .collect();
+        found.sort();
+        match found.as_slice() {
+            [path] => Self::read(path),
+            [] => Err(Error::refused(
+                "nothing is installed on this device: there is no /etc/*/updater.toml",
+                "sudo bash install.sh BUNDLE",
+            )),
+            several => Err(Error::refused(
+                format!("{} products are installed on this device", several.len()),
+                format!("say which one: --config {}", several[0].display()),
+            )),
+        }
+    }
+
+    /// Writes the configuration to its place.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let path = self.etc.join(FILE);
+        let text = toml::to_string_pretty(self).map_err(|error| Error::Content {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+        files::make_folder(&self.etc)?;
+        files::write(&path, text.as_bytes(), 0o644)
+    }
+
+    /// The compose file in use.
+    pub fn compose(&self) -> PathBuf {
+        self.folder.join(&self.compose_file)
+    }
+
+    /// The environment file in use.
+    pub fn env(&self) -> PathBuf {
+        self.folder.join(".env")
+    }
+
+    /// Where bundles are dropped.
+    pub fn updates(&self) -> PathBuf {
+        self.folder.join("updates")
+    }
+
+    /// The bundles of versions that were applied.
+    pub fn applied(&self) -> PathBuf {
+        self.updates().join("applied")
+    }
+
+    /// The bundles that did not work, with what is known of why.
+    pub fn failed(&self) -> PathBuf {
+        self.updates().join("failed")
+    }
+
+    /// The database backups.
+    pub fn backups(&self) -> PathBuf {
+        self.updates().join("backups")
+    }
+
+    /// One folder for each version that was or is in use.
+    pub fn releases(&self) -> PathBuf {
+        self.state.join("releases")
+    }
+
+    /// What an update replaces, kept until it has ended.
+    pub fn work(&self) -> PathBuf {
+        self.state.join("work")
+    }
+
+    /// The record of updates.
+    pub fn database(&self) -> PathBuf {
+        self.state.join("updates.sqlite")
+    }
+
+    /// Held by whoever acts.
+    pub fn lock(&self) -> PathBuf {
+        self.state.join("lock")
+    }
+
+    /// The keys whose bundles are accepted, one minisign public key file each.
+    pub fn trusted_keys(&self) -> PathBuf {
+        self.etc.join("trusted-keys")
+    }
+
+    /// Makes the folders that are needed.
+    ///
+    /// # Errors
+    /// One cannot be made.
+    pub fn make_folders(&self) -> Result<()> {
+        for folder in [
+            self.folder.clone(),
+            self.updates(),
+            self.applied(),
+            self.failed(),
+            self.backups(),
+            self.releases(),
+            self.work(),
+        ] {
+            files::make_folder(&folder)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::for_product(&"webmacs".parse().unwrap());
+        config.etc = folder.path().join("etc");
+        config.docker_host = Some("unix:///run/other.sock".to_owned());
+        config.write().unwrap();
+        assert_eq!(Config::read(&config.etc.join(FILE)).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        fs::write(&path, "product = 'a'\nfolder = '/a'\nstate = '/b'\nkepp = {}\n").unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(error.contains("kepp"), "{error}");
+    }
+}

@@ -1,0 +1,23 @@
+//! The updater: the device side of a release.
+//!
+//! ```text
+//! intake → verify → backup → load → switch → health → commit        (engine)
+//!            any failure after backup → restore → failed | stuck    (undo)
+//! ```
+//!
+//! [`state`] says what may follow what, [`store`] makes it durable, [`containers`] is the seam to Docker. Each module's
+//! head tells its part.
+//!
+//! Architecture invariants: an intent is durable before its effects; every effect may be repeated; nothing of a bundle is
+//! used before it is verified, and nothing of it is extracted to the disk to be loaded; trust needs no clock.
+
+pub mod config;
+pub mod containers;
+pub mod crash;
+pub mod error;
+pub mod files;
+pub mod process;
+pub mod state;
+pub mod store;
+
+pub use error::{Error, Exit, Problem, Result};
