@@ -198,6 +198,7 @@ fn compose_file(workspace: &Workspace, facts: &Facts, version: &Version, problem
             "backup.service",
             declaration.backup.as_ref().map(|backup| &backup.service),
         ),
+        ("data.migrated-by", declaration.data.migrated_by.as_ref()),
     ];
     for (key, service) in named.into_iter().filter_map(|(key, service)| Some((key, service?))) {
         if !services.iter().any(|known| known.service == *service) {

@@ -11,13 +11,32 @@
 //! Architecture invariants: an intent is durable before its effects; every effect may be repeated; nothing of a bundle is
 //! used before it is verified, and nothing of it is extracted to the disk to be loaded; trust needs no clock.
 
+mod admit;
+mod apply;
+mod commit;
+mod diagnose;
+mod undo;
+
+#[cfg(test)]
+mod tests;
+
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod engine;
+pub mod env_file;
 pub mod error;
 pub mod files;
+pub mod health;
+pub mod load;
+pub mod lock;
+pub mod postgres;
+pub mod preflight;
 pub mod process;
+pub mod progress;
+pub mod release;
 pub mod state;
 pub mod store;
+pub mod trust;
 
 pub use error::{Error, Exit, Problem, Result};

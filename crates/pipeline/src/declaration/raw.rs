@@ -225,6 +225,9 @@ pub struct Data {
     /// The oldest version of the product that can work on data of this revision.
     #[serde(default)]
     pub readable_by: Option<Version>,
+    /// The compose service that migrates the data when it starts. Default: the health check's service.
+    #[serde(default)]
+    pub migrated_by: Option<String>,
 }
 
 /// What a key in `.env` gets when it is missing.
