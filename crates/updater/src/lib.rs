@@ -14,8 +14,10 @@
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod docker;
 pub mod error;
 pub mod files;
+pub mod load;
 pub mod process;
 pub mod state;
 pub mod store;
