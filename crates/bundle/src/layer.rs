@@ -64,22 +64,31 @@ pub struct LayerFacts {
     pub uncompressed_size: u64,
 }
 
+/// Reads a layer uncompressed, as a stream, in constant memory.
+///
+/// # Errors
+/// An unknown media type. The reader fails where the layer is damaged, is cut off, or has a zstd window of more than
+/// 8 MiB.
+pub fn uncompressed<'a>(reader: impl Read + 'a, media_type: &str) -> Result<Box<dyn Read + 'a>, LayerError> {
+    let reader = BufReader::with_capacity(CHUNK, reader);
+    Ok(match Compression::of_media_type(media_type)? {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(reader)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Box::new(decoder)
+        }
+    })
+}
+
 /// Uncompresses a layer as a stream, in constant memory, and forgets the result.
 ///
 /// # Errors
 /// [`LayerError`]: an unknown media type, or a layer that is damaged, cut off, or whose zstd window
 /// is larger than 8 MiB.
 pub fn measure_layer(reader: impl Read, media_type: &str) -> Result<LayerFacts, LayerError> {
-    let reader = BufReader::with_capacity(CHUNK, reader);
-    match Compression::of_media_type(media_type)? {
-        Compression::None => measure(reader),
-        Compression::Gzip => measure(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(reader)?;
-            decoder.window_log_max(WINDOW_LOG_MAX)?;
-            measure(decoder)
-        }
-    }
+    measure(uncompressed(reader, media_type)?)
 }
 
 fn measure(reader: impl Read) -> Result<LayerFacts, LayerError> {

@@ -26,6 +26,7 @@ mod text;
 
 pub mod diff;
 pub mod images_tar;
+pub mod layout;
 pub mod manifest;
 pub mod names;
 pub mod pack;
@@ -35,7 +36,7 @@ pub mod signature;
 pub use digest::{Digest, DigestError, Hasher, HashingReader, HashingWriter, HexDigest, hash_all};
 pub use error::PackError;
 pub use image_check::ImageMismatch;
-pub use layer::{Compression, LayerError, LayerFacts, measure_layer};
+pub use layer::{Compression, LayerError, LayerFacts, measure_layer, uncompressed};
 pub use platform::{Platform, PlatformError};
 pub use store::{BlobStore, DirStore};
 pub use tar_entry::HeaderError;

@@ -7,7 +7,7 @@ use std::{fs, io::Read as _, path::Path};
 
 use bundle::{
     Platform,
-    manifest::Manifest,
+    manifest::{Manifest, PlatformImage},
     read::{Trust, VerifiedBundle, verify},
 };
 use semver::Version;
@@ -43,8 +43,8 @@ pub struct Plan {
     pub signed_by: Option<String>,
     /// What changed.
     pub changelog: String,
-    /// Bytes of layers that the engine lacks, uncompressed.
-    pub new_layer_bytes: u64,
+    /// Bytes of layers that the engine lacks and is sent.
+    pub bytes_to_send: u64,
     /// The services that are recreated.
     pub restarts: Vec<String>,
     /// Whether services stop for the migration.
@@ -179,7 +179,11 @@ impl Updater<'_> {
             version: manifest.version.clone(),
             signed_by: bundle.signed_by().map(|key| key.id().to_string()),
             changelog: manifest.changelog.clone(),
-            new_layer_bytes: load::missing_bytes(self.engine, &self.store, &findings.engine, &manifest)?,
+            bytes_to_send: load::bytes_to_send(
+                &images_of(&manifest, &findings.engine),
+                &load::present(self.engine, &self.store)?,
+                &findings.engine,
+            ),
             restarts,
             gated: findings.gate == Gate::Gated,
             rollback,
@@ -294,7 +298,8 @@ impl Updater<'_> {
     }
 
     fn disk(&self, engine: &EngineFacts, manifest: &Manifest, current: Option<&Release>) -> Result<Vec<Disk>> {
-        let images = load::disk_needed(self.engine, &self.store, engine, manifest)?;
+        let present = load::present(self.engine, &self.store)?;
+        let images = load::disk_needed(&images_of(manifest, engine), &present, engine);
         let dump = match (current, &manifest.backup) {
             (Some(current), Some(backup)) => {
                 let stack = release::stack(self.config, current);
@@ -399,13 +404,19 @@ impl Updater<'_> {
     }
 }
 
+/// The images of a bundle on this engine's platform.
+fn images_of<'a>(manifest: &'a Manifest, engine: &EngineFacts) -> Vec<&'a PlatformImage> {
+    let images = manifest.image_details.iter();
+    images.filter_map(|image| image.on(&engine.platform)).collect()
+}
+
 /// This program's version.
-pub fn version() -> Version {
+pub(crate) fn version() -> Version {
     Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0))
 }
 
 /// The major version that an image of PostgreSQL says to bring, in `PG_MAJOR`, as the official ones do.
-fn postgres_major(bundle: &mut VerifiedBundle<fs::File>, image: &bundle::manifest::PlatformImage) -> Option<u32> {
+fn postgres_major(bundle: &mut VerifiedBundle<fs::File>, image: &PlatformImage) -> Option<u32> {
     #[derive(Deserialize)]
     struct Image {
         config: Option<Settings>,

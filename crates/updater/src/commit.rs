@@ -17,7 +17,7 @@ use crate::{
     engine::Updater,
     files,
     health::{self, Question},
-    release,
+    load, release,
     store::{Release, Update},
 };
 
@@ -130,9 +130,10 @@ impl Updater<'_> {
                 continue;
             }
             for pin in release.pins.values().filter(|pin| !images.contains(&pin.id)) {
-                // In use by something else, or gone already: neither is ours to mend.
-                if self.engine.remove_image(&pin.id.to_string()).is_ok() {
-                    self.store.forget_loaded(&pin.id)?;
+                let product = &self.config.product;
+                if let Err(error) = load::let_go(self.engine, &mut self.store, product, &pin.id, &pin.reference) {
+                    // A person's container uses it: that is theirs to say.
+                    self.progress.note(&format!("{} stays: {error}", pin.reference));
                 }
             }
             if let Some(folder) = &release.folder {

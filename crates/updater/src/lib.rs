@@ -23,6 +23,7 @@ mod tests;
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod docker;
 pub mod engine;
 pub mod env_file;
 pub mod error;

@@ -2,8 +2,8 @@
 
 use crate::state::Phase;
 
-/// Is told what goes on. Called from the thread that works.
-pub trait Progress {
+/// Is told what goes on.
+pub trait Progress: Sync {
     /// A phase begins, for the update to `version`.
     fn phase(&self, version: &str, phase: Phase);
 

@@ -23,10 +23,10 @@ use serde_json::json;
 use crate::{
     Error, Result,
     config::Config,
-    containers::{ContainerEngine, EngineFacts, ImageStore, Service, Services, Stack},
+    containers::{ContainerEngine, EngineFacts, Service, Services, Stack},
     crash,
     env_file::EnvFile,
-    files,
+    files, load,
     store::{Pin, Release},
 };
 
@@ -106,10 +106,7 @@ pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> 
                     "release it again with that image declared",
                 )
             })?;
-        let id = match engine.store {
-            ImageStore::Classic => image.config,
-            ImageStore::Containerd => image.manifest,
-        };
+        let id = load::image_id(image, engine.store);
         pins.insert(service.name.clone(), Pin { reference, id });
     }
     Ok(pins)

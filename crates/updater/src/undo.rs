@@ -231,6 +231,7 @@ impl Updater<'_> {
         let mut bundle = self.open_path(path)?;
         let manifest = bundle.manifest().clone().into_inner();
         let engine = self.engine.facts()?;
+        let progress = self.progress;
         for image in manifest
             .image_details
             .iter()
@@ -244,7 +245,7 @@ impl Updater<'_> {
                 &mut bundle,
                 image,
                 &engine.platform,
-                &|bytes| self.progress.advance(bytes),
+                &|bytes| progress.advance(bytes),
             )?;
         }
         self.progress.note(&format!(

@@ -41,7 +41,12 @@ impl Device {
     pub(super) fn new() -> Self {
         // In memory: these tests sync thousands of times, and what is on a disk is not what they are about.
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap();
         let root = folder.path();
         let config = Config {
             folder: root.join("opt"),
