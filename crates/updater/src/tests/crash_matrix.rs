@@ -92,8 +92,10 @@ fn the_updater_may_end_at_every_point() {
         let points = device.points(|updater| life.act(updater, id));
         let end = device.expect_whole(life.name);
         assert!(life.ends_in.contains(&end.as_str()), "{}: {end}", life.name);
+        let (device, id) = life.prepare();
+        let before = device.snapshot();
         for place in 0..points.len() {
-            let (device, id) = life.prepare();
+            device.restore(&before);
             let point = device.run_until(place, |updater| life.act(updater, id)).unwrap();
             let what = format!("{}, ended at {place} ({point})", life.name);
             device.world.reboot();
@@ -114,12 +116,16 @@ fn the_updater_may_end_at_every_point_of_going_on_too() {
     for life in lives() {
         let (device, id) = life.prepare();
         let points = device.points(|updater| life.act(updater, id)).len();
+        let (device, id) = life.prepare();
+        let before = device.snapshot();
         // A few places, each with every place of what follows.
-        for first in (0..points).step_by(points / 6 + 1) {
+        for first in (0..points).step_by(points / 5 + 1) {
+            device.restore(&before);
+            device.run_until(first, |updater| life.act(updater, id)).unwrap();
+            device.world.reboot();
+            let ended_once = device.snapshot();
             for second in 0.. {
-                let (device, id) = life.prepare();
-                device.run_until(first, |updater| life.act(updater, id)).unwrap();
-                device.world.reboot();
+                device.restore(&ended_once);
                 let ended = device.run_until(second, |updater| {
                     updater.recover().unwrap();
                 });
@@ -148,9 +154,11 @@ fn every_effect_may_fail() {
         let mut effects = device.world.0.borrow().effects[before..].to_vec();
         effects.sort();
         effects.dedup();
+        let (device, id) = life.prepare();
+        let before = device.snapshot();
         for effect in effects {
             for times in [1, 1000] {
-                let (device, id) = life.prepare();
+                device.restore(&before);
                 device.world.fail(&effect, times);
                 device.run(|updater| life.act(updater, id));
                 device.world.heal();

@@ -1,6 +1,7 @@
 //! A device with folders of its own, on which updaters are started, ended and started again.
 
 use std::{
+    fs,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     bundles::{self, Version},
-    world::World,
+    world::{Machine, World},
 };
 use crate::{
     Result,
@@ -28,9 +29,28 @@ use crate::{
 /// What an updater that was ended leaves on the stack.
 struct Ended;
 
+/// A device as it was.
+pub(super) struct Snapshot {
+    folder: TempDir,
+    machine: Machine,
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let place = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            fs::create_dir(&place).unwrap();
+            copy_all(&path, &place);
+        } else {
+            fs::copy(&path, &place).unwrap();
+        }
+    }
+}
+
 /// A device.
 pub(super) struct Device {
-    _folder: TempDir,
+    folder: TempDir,
     pub(super) config: Config,
     pub(super) world: World,
     pub(super) key: NewKey,
@@ -58,7 +78,7 @@ impl Device {
         let key = generate(None).unwrap();
         trust::add(&config.trusted_keys(), key.public()).unwrap();
         Self {
-            _folder: folder,
+            folder,
             config,
             world: World::default(),
             key,
@@ -111,6 +131,25 @@ impl Device {
 
     pub(super) fn update(&self) -> Update {
         self.store().updates().unwrap().remove(0)
+    }
+
+    /// Remembers everything as it is now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let folder = tempfile::tempdir_in(self.folder.path().parent().unwrap()).unwrap();
+        copy_all(self.folder.path(), folder.path());
+        Snapshot {
+            folder,
+            machine: self.world.0.borrow().clone(),
+        }
+    }
+
+    /// Makes everything what it was.
+    pub(super) fn restore(&self, snapshot: &Snapshot) {
+        for entry in fs::read_dir(self.folder.path()).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        copy_all(snapshot.folder.path(), self.folder.path());
+        *self.world.0.borrow_mut() = snapshot.machine.clone();
     }
 
     /// Runs `act`, ends it at the `place`-th crash point that it passes, and tells that point's name; none if it came to
