@@ -102,7 +102,10 @@ impl Updater<'_> {
 
     /// The phase "verifying".
     pub(crate) fn admit(&mut self, update: &Update) -> Result<(Event, Change)> {
-        let mut opened = self.open(update)?;
+        let mut opened = match self.take_open(update) {
+            Some(opened) => opened,
+            None => self.open(update)?,
+        };
         let manifest = opened.bundle.manifest().clone().into_inner();
         let digest = opened.bundle.manifest_digest();
         self.store

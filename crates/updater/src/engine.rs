@@ -20,7 +20,7 @@ use crate::{
     containers::{Clock, ContainerEngine, EngineFacts},
     progress::Progress,
     state::{Event, Phase, State},
-    store::{Change, Facts, Release, Store, Update},
+    store::{Change, Facts, NewUpdate, Release, Store, Update},
 };
 
 /// Everything that an update is applied with. Whoever makes one holds the lock.
@@ -279,6 +279,15 @@ impl<'a> Updater<'a> {
         }
     }
 
+    /// Records a new update, which waits.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn add(&mut self, new: &NewUpdate) -> Result<Update> {
+        let now = self.clock.stamp();
+        self.store.add(new, &now)
+    }
+
     pub(crate) fn record(&mut self, id: i64, event: Event, change: Change) -> Result<State> {
         let now = self.clock.stamp();
         self.store.record(id, event, &change, &now)
@@ -309,9 +318,14 @@ impl<'a> Updater<'a> {
         self.opened = Some(opened);
     }
 
+    /// The bundle of the update, if this process has verified it.
+    pub(crate) fn take_open(&mut self, update: &Update) -> Option<Opened> {
+        self.opened.take_if(|opened| opened.update == update.id)
+    }
+
     /// The bundle of the update, verified: the one that this process verified before, or, after a crash, again.
     pub(crate) fn opened(&mut self, update: &Update) -> Result<Opened> {
-        if let Some(opened) = self.opened.take_if(|opened| opened.update == update.id) {
+        if let Some(opened) = self.take_open(update) {
             return Ok(opened);
         }
         let opened = self.open(update)?;

@@ -15,20 +15,24 @@ mod admit;
 mod apply;
 mod commit;
 mod diagnose;
+mod start;
 mod undo;
 
 #[cfg(test)]
 mod tests;
 
+pub mod cli;
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod daemon;
 pub mod docker;
 pub mod engine;
 pub mod env_file;
 pub mod error;
 pub mod files;
 pub mod health;
+pub mod intake;
 pub mod load;
 pub mod lock;
 pub mod postgres;
@@ -40,4 +44,6 @@ pub mod state;
 pub mod store;
 pub mod trust;
 
+pub use admit::Plan;
 pub use error::{Error, Exit, Problem, Result};
+pub use start::Started;
