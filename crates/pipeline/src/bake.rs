@@ -12,6 +12,7 @@ use std::{
 use bundle::Platform;
 use semver::Version;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{BuildSource, BuiltImage, Image, Updater},
@@ -28,6 +29,20 @@ pub(crate) const UPDATER: &str = "updater-binaries";
 pub struct BakeFile {
     /// The targets by name.
     pub target: BTreeMap<String, Target>,
+}
+
+impl BakeFile {
+    /// What `RUN` can reach in each target, as a compose file; nothing where that is the builder's default everywhere.
+    ///
+    /// Before 0.17, buildx ignores a network in every other kind of file (docker/buildx#880, #2671), without a word.
+    pub(crate) fn networks(&self) -> Option<Value> {
+        let networks = self.target.iter().filter_map(|(name, target)| {
+            let network = target.network.as_ref()?;
+            Some((name.clone(), json!({ "build": { "network": network } })))
+        });
+        let services: Map<_, _> = networks.collect();
+        (!services.is_empty()).then(|| json!({ "services": services }))
+    }
 }
 
 /// A target of a bake file; names are the file's.

@@ -17,6 +17,9 @@ use crate::{
     schema,
 };
 
+/// The variable with the network that `RUN` uses.
+const BUILD_NETWORK: &str = "RELEASE_BUILD_NETWORK";
+
 /// The pipeline's commands; flatten them into your own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -65,8 +68,8 @@ pub struct BuildOptions {
     /// Build without the build cache
     #[arg(long)]
     no_cache: bool,
-    /// The network that `RUN` uses (host, none)
-    #[arg(long, value_name = "MODE", env = "RELEASE_BUILD_NETWORK", conflicts_with = "offline")]
+    /// The network that `RUN` uses (host, none) [env: RELEASE_BUILD_NETWORK, but for --offline]
+    #[arg(long, value_name = "MODE", conflicts_with = "offline")]
     build_network: Option<String>,
     /// Accept changes that are not committed
     #[arg(long)]
@@ -345,13 +348,15 @@ fn schema_command(args: SchemaArgs) -> Result<()> {
 }
 
 fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) -> Request {
+    // Read here and not by clap, for which the variable of a machine would contradict `--offline`.
+    let network = build.build_network.or_else(|| env::var(BUILD_NETWORK).ok());
     Request {
         version: build.version,
         platforms: build.platform,
         builder: build.builder,
         offline: build.offline,
         no_cache: build.no_cache,
-        network: build.build_network,
+        network: network.filter(|_| !build.offline),
         parts,
         zip,
         allow_dirty: build.allow_dirty,
