@@ -39,7 +39,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Pin every registry image by digest in the lock file
     Lock(LockArgs),
-    /// Save base images, registry images and crates for builds without a network
+    /// Save base images, registry images, declared stages and crates for builds without a network
     Vendor(VendorArgs),
     /// Make the key that signs bundles
     Keygen(KeygenArgs),
@@ -142,9 +142,12 @@ pub struct LockArgs {
 /// Arguments of `vendor`.
 #[derive(Debug, Args)]
 pub struct VendorArgs {
-    /// Fetch through this buildx builder
+    /// Fetch and build through this buildx builder
     #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
     builder: Option<String>,
+    /// The network that `RUN` uses in stages that are built (host, none)
+    #[arg(long, value_name = "MODE", env = BUILD_NETWORK)]
+    build_network: Option<String>,
 }
 
 /// Arguments of `keygen`.
@@ -221,9 +224,14 @@ fn execute(command: Command) -> Result<()> {
         Command::Lock(args) => lock(args),
         Command::Vendor(args) => {
             let workspace = workspace()?;
-            let vendor = registry::vendor(&workspace, args.builder.as_deref())?;
+            let vendor = registry::vendor(&workspace, args.builder.as_deref(), args.build_network.as_deref())?;
+            let stages = match vendor.stages.len() {
+                0 => String::new(),
+                1 => " and 1 stage".to_owned(),
+                many => format!(" and {many} stages"),
+            };
             note(format_args!(
-                "{} images are in {}",
+                "{} images{stages} are in {}",
                 vendor.images.len(),
                 workspace.vendor_folder().display()
             ));
