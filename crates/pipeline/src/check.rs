@@ -3,7 +3,7 @@
 //! [`repository`] judges facts without any I/O. [`machine`] judges what [`crate::machine`] found out
 //! about Docker and the disk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use bundle::Platform;
 use semver::Version;
@@ -11,10 +11,13 @@ use semver::Version;
 use crate::{
     Problem, compose,
     declaration::{BuildSource, Image, ROOT, RegistryImage, Updater},
+    dockerfile::Dockerfile,
     facts::{Facts, Workspace},
     machine::Machine,
+    offline,
     plan::{Request, image_references},
     problem::nearest,
+    stages,
 };
 
 /// The oldest buildx whose bake knows all that is used here.
@@ -29,19 +32,14 @@ pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Ve
     work_tree(facts, request, &mut problems);
     files(workspace, facts, &mut problems);
     targets(workspace, facts, &mut problems);
+    problems.extend(stages::check(&workspace.declaration, facts));
     compose_file(workspace, facts, &request.version, &mut problems);
     vendored_platforms(workspace, facts, request, &mut problems);
     if let Err(message) = &facts.changelog {
         problems.push(Problem::error("changelog", message.clone()));
     }
-    if request.offline && facts.dockerfiles.values().any(|file| file.syntax.is_some()) {
-        problems.push(
-            Problem::error(
-                "Dockerfile",
-                "has a `# syntax=` line, which fetches its frontend from a registry",
-            )
-            .hint("remove the line to build offline"),
-        );
+    if request.offline && request.parts.is_empty() {
+        problems.extend(offline::check(&workspace.declaration, facts));
     }
     problems
 }
@@ -129,17 +127,7 @@ fn targets(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
         if file.has_target(target) {
             return;
         }
-        let problem = Problem::error(
-            format!("{ROOT}.{key}.target"),
-            format!("{} has no stage \"{target}\"", build.dockerfile.display()),
-        );
-        problems.push(match nearest(target, file.targets()) {
-            Some(right) => problem.hint(format!("did you mean `{right}`?")),
-            None => problem.hint(format!(
-                "its stages are: {}",
-                file.targets().collect::<Vec<_>>().join(", ")
-            )),
-        });
+        problems.push(no_stage(&format!("{key}.target"), &build.dockerfile, file, target));
     };
     for (index, image) in declaration.images.iter().enumerate() {
         if let Image::Built(built) = image {
@@ -148,6 +136,20 @@ fn targets(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
     }
     if let Some(Updater::Built(build)) = &declaration.updater {
         check("updater".to_owned(), build);
+    }
+}
+
+/// The problem of a `key` that names a stage which `dockerfile` does not have.
+pub(crate) fn no_stage(key: &str, dockerfile: &Path, file: &Dockerfile, stage: &str) -> Problem {
+    let problem = Problem::error(
+        format!("{ROOT}.{key}"),
+        format!("{} has no stage \"{stage}\"", dockerfile.display()),
+    );
+    let names: Vec<_> = file.targets().collect();
+    match nearest(stage, names.iter().copied()) {
+        Some(right) => problem.hint(format!("did you mean `{right}`?")),
+        None if names.is_empty() => problem.hint("give the stage a name: `FROM … AS name`"),
+        None => problem.hint(format!("its stages are: {}", names.join(", "))),
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
     schema,
 };
 
+/// The variable with the network that `RUN` uses.
+const BUILD_NETWORK: &str = "RELEASE_BUILD_NETWORK";
+
 /// The pipeline's commands; flatten them into your own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -36,7 +39,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Pin every registry image by digest in the lock file
     Lock(LockArgs),
-    /// Save base images, registry images and crates for builds without a network
+    /// Save base images, registry images, declared stages and crates for builds without a network
     Vendor(VendorArgs),
     /// Make the key that signs bundles
     Keygen(KeygenArgs),
@@ -65,8 +68,8 @@ pub struct BuildOptions {
     /// Build without the build cache
     #[arg(long)]
     no_cache: bool,
-    /// The network that `RUN` uses (host, none)
-    #[arg(long, value_name = "MODE", env = "RELEASE_BUILD_NETWORK", conflicts_with = "offline")]
+    /// The network that `RUN` uses (host, none) [env: RELEASE_BUILD_NETWORK, but for --offline]
+    #[arg(long, value_name = "MODE", conflicts_with = "offline")]
     build_network: Option<String>,
     /// Accept changes that are not committed
     #[arg(long)]
@@ -139,9 +142,12 @@ pub struct LockArgs {
 /// Arguments of `vendor`.
 #[derive(Debug, Args)]
 pub struct VendorArgs {
-    /// Fetch through this buildx builder
+    /// Fetch and build through this buildx builder
     #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
     builder: Option<String>,
+    /// The network that `RUN` uses in stages that are built (host, none)
+    #[arg(long, value_name = "MODE", env = BUILD_NETWORK)]
+    build_network: Option<String>,
 }
 
 /// Arguments of `keygen`.
@@ -218,9 +224,14 @@ fn execute(command: Command) -> Result<()> {
         Command::Lock(args) => lock(args),
         Command::Vendor(args) => {
             let workspace = workspace()?;
-            let vendor = registry::vendor(&workspace, args.builder.as_deref())?;
+            let vendor = registry::vendor(&workspace, args.builder.as_deref(), args.build_network.as_deref())?;
+            let stages = match vendor.stages.len() {
+                0 => String::new(),
+                1 => " and 1 stage".to_owned(),
+                many => format!(" and {many} stages"),
+            };
             note(format_args!(
-                "{} images are in {}",
+                "{} images{stages} are in {}",
                 vendor.images.len(),
                 workspace.vendor_folder().display()
             ));
@@ -345,13 +356,15 @@ fn schema_command(args: SchemaArgs) -> Result<()> {
 }
 
 fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) -> Request {
+    // Read here and not by clap, for which the variable of a machine would contradict `--offline`.
+    let network = build.build_network.or_else(|| env::var(BUILD_NETWORK).ok());
     Request {
         version: build.version,
         platforms: build.platform,
         builder: build.builder,
         offline: build.offline,
         no_cache: build.no_cache,
-        network: build.build_network,
+        network: network.filter(|_| !build.offline),
         parts,
         zip,
         allow_dirty: build.allow_dirty,

@@ -26,6 +26,7 @@ use crate::{
     layout::{self, IMAGE_NAME, Layout, LayoutImage, SOURCE, SUBSTITUTE, digest},
     part,
     pins::Pin,
+    stages::StagePin,
 };
 
 /// What a release is packed from.
@@ -73,6 +74,7 @@ pub(crate) fn built(
     version: &semver::Version,
     platforms: &[Platform],
     pins: &[Pin],
+    stages: &[StagePin],
 ) -> Result<Collected> {
     let mut found = BTreeMap::new();
     for image in &workspace.declaration.images {
@@ -88,7 +90,7 @@ pub(crate) fn built(
         if let Some(pin) = pins.iter().find(|pin| pin.reference == reference) {
             image.annotations.insert(SOURCE.to_owned(), pin.source());
         }
-        if is_made_from_a_stand_in(workspace, facts, pins, &key) {
+        if is_made_from_a_stand_in(workspace, facts, pins, stages, &key) {
             image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
         }
         found.insert(reference, vec![Found { layout, image }]);
@@ -157,15 +159,22 @@ pub(crate) fn imported(
     Ok(collected)
 }
 
-/// Whether a stand-in is what the image called `key` is, or what it is built on.
-fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], key: &str) -> bool {
+/// Whether a stand-in is what the image called `key` is, or what it is built on, itself or by a stage that was built
+/// beforehand.
+fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], stages: &[StagePin], key: &str) -> bool {
     let built = workspace.declaration.built_images().find(|image| image.name == key);
-    let bases = built
-        .and_then(|image| facts.dockerfiles.get(&image.build.dockerfile))
+    let dockerfile = built.map(|image| &image.build.dockerfile);
+    let bases = dockerfile
+        .and_then(|dockerfile| facts.dockerfiles.get(dockerfile))
         .map(|file| &file.base_images);
-    pins.iter()
+    let by_image = pins
+        .iter()
         .filter(|pin| pin.is_substitute())
-        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)))
+        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)));
+    let by_stage = stages
+        .iter()
+        .any(|pin| pin.substitute && Some(&pin.dockerfile) == dockerfile);
+    by_image || by_stage
 }
 
 /// The key of an image's layout folder, and its reference.

@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use bundle::Digest;
 use semver::Version;
 use serde_json::Value;
 use xshell::Shell;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub vendor: Vendor,
     /// Whether crates are vendored.
     pub vendored_crates: bool,
+    /// The digest of Cargo.lock, if it is there.
+    pub cargo_lock: Option<Digest>,
     /// The changelog of the version; the message if there is none.
     pub changelog: Result<String, String>,
 }
@@ -118,15 +121,11 @@ impl Facts {
             missing: Vec::new(),
             lock: Lock::read(&root.join(&declaration.lock_file))?,
             vendor: Vendor::read(&workspace.vendor_folder())?,
+            cargo_lock: digest_of(&root.join("Cargo.lock"))?,
             vendored_crates: workspace.vendor_folder().join(crate::vendor::CRATES).is_dir(),
         };
         facts.compose = facts.text(root, &declaration.compose_file)?;
-        let built = declaration.built_images().map(|image| &image.build);
-        let updater = match &declaration.updater {
-            Some(Updater::Built(build)) => Some(build),
-            _ => None,
-        };
-        for build in built.chain(updater) {
+        for build in declaration.build_sources() {
             if facts.dockerfiles.contains_key(&build.dockerfile) {
                 continue;
             }
@@ -181,6 +180,14 @@ pub fn tagged_version(root: &Path) -> Option<Version> {
     match git.version_tags.as_slice() {
         [tag] => Version::parse(tag.strip_prefix('v')?).ok(),
         _ => None,
+    }
+}
+
+fn digest_of(path: &Path) -> Result<Option<Digest>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(Digest::of(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 

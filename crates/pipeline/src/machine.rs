@@ -64,12 +64,13 @@ impl Machine {
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-    let file = state.join("bake.json");
-    let text = serde_json::to_vec_pretty(bake).map_err(|error| Error::Content {
-        path: file.clone(),
-        message: error.to_string(),
-    })?;
-    fsx::write_atomically(&file, &text)?;
+    let file = write_json(state.join("bake.json"), bake)?;
+    // JSON is YAML; the extension makes it a compose file.
+    let networks = bake
+        .networks()
+        .map(|networks| write_json(state.join("bake-networks.yml"), &networks))
+        .transpose()?
+        .map(|file| format!("--file={}", file.display()));
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
@@ -77,9 +78,18 @@ pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, n
     let targets = bake.target.keys();
     let command = cmd!(
         sh,
-        "docker buildx bake --file {file} {builder...} {no_cache...} {targets...}"
+        "docker buildx bake {networks...} --file {file} {builder...} {no_cache...} {targets...}"
     );
     run_live(command, Live::Show).map_err(Error::Build)
+}
+
+fn write_json(path: PathBuf, value: &impl Serialize) -> Result<PathBuf> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| Error::Content {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    fsx::write_atomically(&path, &text)?;
+    Ok(path)
 }
 
 /// The digest that a registry has for `reference` now.

@@ -19,6 +19,7 @@ use crate::{
     declaration::{ArchiveKind, BundleKind},
     facts::{Facts, Workspace},
     pins::Pin,
+    stages::{self, StagePin},
 };
 
 /// What is asked for.
@@ -66,6 +67,8 @@ pub struct Plan {
     pub platforms: Vec<Platform>,
     /// Where registry images come from.
     pub pins: Vec<Pin>,
+    /// Stages that are not built, but taken from where they were saved.
+    pub stages: Vec<StagePin>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What the person should know.
@@ -148,30 +151,46 @@ pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<P
             }
         }
     }
+    let mut stages = Vec::new();
+    if request.parts.is_empty() && request.offline {
+        let (found, missing) = stages::resolve(declaration, facts, &pins);
+        stages = found;
+        problems.extend(missing);
+    }
     problems.extend(pins.iter().filter_map(Pin::warning));
+    problems.extend(stages.iter().filter_map(StagePin::warning));
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
     if !errors.is_empty() {
         return Err(Error::Problems(errors.into_iter().chain(warnings).collect()));
     }
-    let steps = steps(workspace, facts, request, &platforms, &pins);
+    let steps = steps(workspace, facts, request, &platforms, &pins, &stages);
     let version = request.version.clone();
     Ok(Plan {
         product: declaration.product.to_string(),
         version,
         platforms,
         pins,
+        stages,
         steps,
         warnings,
     })
 }
 
-fn steps(workspace: &Workspace, facts: &Facts, request: &Request, platforms: &[Platform], pins: &[Pin]) -> Vec<Step> {
+fn steps(
+    workspace: &Workspace,
+    facts: &Facts,
+    request: &Request,
+    platforms: &[Platform],
+    pins: &[Pin],
+    stages: &[StagePin],
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if request.parts.is_empty() {
         let build = BuildRequest {
             version: &request.version,
             platforms,
             pins,
+            stages,
             offline: request.offline,
             network: request.network.as_deref(),
         };
@@ -294,6 +313,15 @@ impl fmt::Display for Plan {
         writeln!(f, "{} {} for {}", self.product, self.version, join(&self.platforms))?;
         for pin in &self.pins {
             writeln!(f, "  {} is {}", pin.reference, pin.context())?;
+        }
+        for pin in &self.stages {
+            writeln!(
+                f,
+                "  stage {} of {} is {}",
+                pin.stage,
+                pin.dockerfile.display(),
+                pin.context()
+            )?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>3}. {step}", index + 1)?;

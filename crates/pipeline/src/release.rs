@@ -274,10 +274,11 @@ impl Execution<'_> {
             version,
             platforms,
             pins,
+            stages,
             ..
         } = self.plan;
         self.collected = if self.parts.is_empty() {
-            collect::built(self.workspace, self.facts, version, platforms, pins)?
+            collect::built(self.workspace, self.facts, version, platforms, pins, stages)?
         } else {
             collect::imported(self.workspace, version, platforms, &self.parts)?
         };
