@@ -443,6 +443,24 @@ fn manifest_of_another_bundle() {
     check_entries(|entries| entries[0].content = json, "is not what the manifest says");
 }
 
+/// Errors are shown at terminals: what they quote of a bundle nobody vouches for must not steer one.
+#[test]
+fn control_characters_in_the_manifest() {
+    let mut entries = good_entries();
+    let json = String::from_utf8(entries[0].content.clone()).unwrap();
+    let title = format!(r"\u001b]0;owned\u0007{}", "x".repeat(10_000));
+    entries[0].content = json
+        .replacen(r#""role": "installer""#, &format!(r#""role": "{title}""#), 1)
+        .into();
+    let error = verify(Cursor::new(gz(&tar(&entries))), &Trust::Unsigned, &|_| {}).expect_err("unknown role");
+    let text = error.to_string();
+    assert!(
+        text.starts_with(r"the manifest cannot be read: unknown variant `\u{1b}]0;owned\u{7}xxx"),
+        "{text}"
+    );
+    assert!(text.contains(" at line ") && text.len() < 400, "{text}");
+}
+
 /// The file cannot be read: that is no judgement about the bundle.
 #[test]
 fn failing_disk_is_not_a_refusal() {

@@ -138,3 +138,14 @@ fn changed_layer() {
     bytes[middle] ^= 1;
     check(bytes, "not what the manifest says");
 }
+
+/// Damage is a refusal, not a disk that cannot be read.
+#[test]
+fn damaged_deflate_stream() {
+    let mut bytes = fixture::zip();
+    let name = bytes.windows(13).position(|window| window == b"manifest.json").unwrap();
+    let extra = usize::from(u16::from_le_bytes([bytes[name - 2], bytes[name - 1]]));
+    // A deflate block of the reserved type.
+    bytes[name + 13 + extra] |= 0b110;
+    check(bytes, "the bundle is damaged");
+}
