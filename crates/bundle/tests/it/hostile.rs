@@ -65,6 +65,9 @@ pub(crate) fn endless_tar(entries: &[Raw]) -> Vec<u8> {
         header.set_entry_type(tar::EntryType::new(entry.kind));
         header.set_size(entry.size.unwrap_or(entry.content.len() as u64));
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_cksum();
         tar.extend_from_slice(header.as_bytes());
         tar.extend_from_slice(&entry.content);
