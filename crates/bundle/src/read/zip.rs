@@ -19,11 +19,13 @@ use crate::tar_entry::{Entry, HeaderError};
 /// The end record without a comment (APPNOTE 4.3.16), in bytes.
 const END_LENGTH: usize = 22;
 /// The zip64 end record and its locator (APPNOTE 4.3.14 and 4.3.15), in bytes.
-const END64_LENGTH: u64 = 56 + 20;
+const END64_LENGTH: usize = 56 + 20;
+/// What a zip64 end record without extensions says of its own size: that of what follows the number, in bytes.
+const END64_REST: u64 = 56 - 12;
 /// A bundle has at most 1024 files, manifest, signature and images.
-const MAX_ENTRIES: u16 = 1027;
+const MAX_ENTRIES: u64 = 1027;
 /// The largest directory that is read, in bytes.
-const MAX_DIRECTORY: u32 = 1024 * 1024;
+const MAX_DIRECTORY: u64 = 1024 * 1024;
 
 /// The Unix modes of programs and of other files; none where a system without modes wrote the archive.
 const MODES: [u32; 3] = [0o100_755, 0o100_644, 0];
@@ -138,38 +140,63 @@ fn check_end<S: Read + Seek>(source: &mut S) -> Result<(), VerifyError> {
             "the file does not end where the archive does".to_owned(),
         ));
     }
-    let entries = u16::from_le_bytes([end[10], end[11]]);
-    let directory = u32::from_le_bytes([end[12], end[13], end[14], end[15]]);
-    if entries > MAX_ENTRIES || directory > MAX_DIRECTORY {
-        return Err(VerifyError::Zip(format!("{entries} entries in {directory} bytes")));
+    let (entries, directory, position) = (number(&end, 10, 2), number(&end, 12, 4), number(&end, 16, 4));
+    let found = if directory == u64::from(u32::MAX) || position == u64::from(u32::MAX) {
+        check_end64(source, at)?
+    } else {
+        // Some programs look for a zip64 record even where this one says everything.
+        Directory {
+            entries,
+            size: directory,
+            start: position,
+            end: at,
+        }
+    };
+    if found.entries > MAX_ENTRIES || found.size > MAX_DIRECTORY {
+        let Directory { entries, size, .. } = found;
+        return Err(VerifyError::Zip(format!("{entries} entries in {size} bytes")));
     }
-    // A zip64 record is there only if this one cannot hold the position: some programs look for one anyhow.
-    let position = u32::from_le_bytes([end[16], end[17], end[18], end[19]]);
-    if position != u32::MAX && u64::from(position) + u64::from(directory) != at {
+    if found.start.checked_add(found.size) != Some(found.end) {
         return Err(VerifyError::Zip("something stands after its directory".to_owned()));
-    }
-    if position == u32::MAX {
-        check_end64(source, at, u64::from(directory))?;
     }
     source.seek(SeekFrom::Start(0))?;
     Ok(())
 }
 
-/// Checks the zip64 end record: right before the end record, and right after a directory of `directory` bytes.
-fn check_end64<S: Read + Seek>(source: &mut S, end: u64, directory: u64) -> Result<(), VerifyError> {
+/// What an end record says of the directory, and where that must end.
+struct Directory {
+    entries: u64,
+    size: u64,
+    start: u64,
+    end: u64,
+}
+
+/// The zip64 end record and its locator, which stand right before the end record at `end`.
+fn check_end64<S: Read + Seek>(source: &mut S, end: u64) -> Result<Directory, VerifyError> {
     let misplaced = || VerifyError::Zip("its zip64 record is not where it must be".to_owned());
-    let at = end.checked_sub(END64_LENGTH).ok_or_else(misplaced)?;
+    let at = end.checked_sub(END64_LENGTH as u64).ok_or_else(misplaced)?;
     source.seek(SeekFrom::Start(at))?;
-    let mut record = [0; END64_LENGTH as usize];
+    let mut record = [0; END64_LENGTH];
     source.read_exact(&mut record)?;
-    let number = |from: usize| record[from..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    let right = record.starts_with(b"PK\x06\x06")
-        && number(4) == Some(44)
-        && number(40) == Some(directory)
-        && number(48).and_then(|start| start.checked_add(directory)) == Some(at)
+    let placed = record.starts_with(b"PK\x06\x06")
+        && number(&record, 4, 8) == END64_REST
         && record[56..].starts_with(b"PK\x06\x07")
-        && number(56 + 8) == Some(at);
-    if right { Ok(()) } else { Err(misplaced()) }
+        && number(&record, 56 + 8, 8) == at;
+    if !placed {
+        return Err(misplaced());
+    }
+    Ok(Directory {
+        entries: number(&record, 32, 8),
+        size: number(&record, 40, 8),
+        start: number(&record, 48, 8),
+        end: at,
+    })
+}
+
+/// The little-endian number of `length` bytes at `from`.
+fn number(bytes: &[u8], from: usize, length: usize) -> u64 {
+    let digits = bytes[from..from + length].iter().rev();
+    digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The content of one entry.

@@ -167,12 +167,22 @@ fn zip64_record_that_only_some_programs_read() {
         bytes[position..position + 4].fill(0xff);
         bytes
     };
+    check(with(&record(entries.len() - 1)), "something stands after its directory");
     check(
-        with(&record(entries.len() - 1)),
+        with(&[&good[..], &good].concat()),
         "its zip64 record is not where it must be",
     );
+    let mut many = good.clone();
+    many[32] = 0xff;
+    many[39] = 0xff;
+    check(with(&many), "18374686479671623935 entries");
     // The control: a record that is needed is read.
     verify(Cursor::new(with(&good)), &Trust::Unsigned, &|_| {}).unwrap();
+    // As archives of more than 4 GiB are written: the end record tells neither size nor position.
+    let mut bytes = with(&good);
+    let size = bytes.len() - 10;
+    bytes[size..size + 4].fill(0xff);
+    verify(Cursor::new(bytes), &Trust::Unsigned, &|_| {}).unwrap();
 }
 
 #[test]
