@@ -29,7 +29,7 @@ use crate::{
     manifest::{self, BundleFile},
     pack::{Packed, Packer, Present, hash_file},
     part,
-    plan::{Output, Plan, Request, Step, plan},
+    plan::{Output, Plan, Request, Step, is_bundle_of, plan},
     report::Progress,
 };
 
@@ -200,7 +200,7 @@ impl Execution<'_> {
                 self.collect()
             }
             Step::Pack { .. } => self.pack(step),
-            Step::Checksums { path } => {
+            Step::Checksums { path, .. } => {
                 self.checksums(path)?;
                 self.prune()
             }
@@ -377,14 +377,13 @@ impl Execution<'_> {
 
     /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.
     fn other_bundles(&self, path: &Path, ours: &[(String, String)]) -> Result<Vec<(String, String)>> {
-        let start = format!("{}-update-{}", self.plan.product, self.plan.version);
+        let declared = &self.workspace.declaration.platforms;
         let text = fs::read_to_string(path).unwrap_or_default();
         let mut others = Vec::new();
         for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
             let bundle = self.workspace.dist.join(name);
-            let is_of_this_version = name
-                .strip_prefix(&start)
-                .is_some_and(|rest| rest.starts_with(['-', '.']));
+            let is_of_this_version =
+                is_bundle_of(name, &self.workspace.declaration.product, &self.plan.version, declared);
             let is_ours = ours.iter().any(|(ours, _)| ours == name);
             if is_of_this_version && !is_ours && bundle.is_file() && hash_file(&bundle)?.0.hex() == sha256 {
                 others.push((name.to_owned(), sha256.to_owned()));
