@@ -227,7 +227,7 @@ fn execute(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Keygen(args) => {
-            let (public, path) = keys::make(&workspace()?.declaration, args.no_password)?;
+            let (public, path) = keys::make(&workspace()?, args.no_password)?;
             note(format_args!(
                 "secret key: {} (keep it safe, and a copy elsewhere)",
                 path.display()

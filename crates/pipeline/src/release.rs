@@ -73,11 +73,8 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(error) => return Err(error),
     };
     problems.extend(machine_problems(workspace, request));
-    problems.extend(
-        keys::load(&workspace.declaration)
-            .err()
-            .map(|error| keys::problem(&error)),
-    );
+    problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
+    problems.extend(keys::exposed(workspace));
     Ok(problems)
 }
 
@@ -99,7 +96,10 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     });
     let mut problems = machine.unwrap_or_default();
     let signer = match request.output {
-        Output::Bundles => keys::load(&workspace.declaration).map(Some),
+        Output::Bundles => {
+            problems.extend(keys::exposed(workspace));
+            keys::load(workspace).map(Some)
+        }
         Output::Part(_) => Ok(None),
     };
     problems.extend(signer.as_ref().err().map(keys::problem));
