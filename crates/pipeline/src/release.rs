@@ -72,6 +72,7 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(Error::Problems(problems)) => problems,
         Err(error) => return Err(error),
     };
+    problems.extend(check::folders(workspace));
     problems.extend(machine_problems(workspace, request));
     problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
     problems.extend(keys::exposed(workspace));
@@ -94,7 +95,8 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         let machine = scope.spawn(|| machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
-    let mut problems = machine.unwrap_or_default();
+    let mut problems = check::folders(workspace);
+    problems.extend(machine.unwrap_or_default());
     let signer = match request.output {
         Output::Bundles => {
             problems.extend(keys::exposed(workspace));
