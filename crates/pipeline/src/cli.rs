@@ -238,7 +238,7 @@ fn execute(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Keygen(args) => {
-            let (public, path) = keys::make(&workspace()?.declaration, args.no_password)?;
+            let (public, path) = keys::make(&workspace()?, args.no_password)?;
             note(format_args!(
                 "secret key: {} (keep it safe, and a copy elsewhere)",
                 path.display()
@@ -282,9 +282,12 @@ fn release_command(args: ReleaseArgs) -> Result<()> {
 
 fn check(args: CheckArgs) -> Result<()> {
     let workspace = workspace()?;
-    let tagged = || facts::tagged_version(&workspace.root);
+    let version = args.version.or_else(|| facts::tagged_version(&workspace.root));
+    if version.is_none() {
+        note("warning: this commit has no version's tag and no version was given, so nothing was checked about it");
+    }
     let request = Request {
-        version: args.version.or_else(tagged).unwrap_or(Version::new(0, 0, 0)),
+        version: version.unwrap_or(Version::new(0, 0, 0)),
         platforms: Vec::new(),
         builder: args.builder,
         offline: args.offline,
@@ -392,12 +395,12 @@ fn version(text: &str) -> Result<Version, String> {
 
 /// A public key, or the file of one.
 fn public_key(text: &str) -> Result<PublicKey, String> {
-    let from_file = std::fs::read_to_string(text);
-    from_file
-        .as_deref()
-        .unwrap_or(text)
-        .parse()
-        .map_err(|error| format!("{error}"))
+    if let Ok(key) = text.parse() {
+        return Ok(key);
+    }
+    let file = std::fs::read_to_string(text)
+        .map_err(|error| format!("neither a minisign public key nor the file of one: {error}"))?;
+    file.parse().map_err(|error| format!("{error}"))
 }
 
 fn show(error: &Error) {
@@ -433,5 +436,23 @@ fn out(text: impl std::fmt::Display) -> Result<()> {
         // Whoever reads has seen enough: `… | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Error::io("write", "standard output")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_key;
+
+    #[test]
+    fn keys_and_their_files() {
+        let key = bundle::signature::generate(None).unwrap().public().clone();
+        assert_eq!(public_key(&key.to_string()).unwrap(), key);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(public_key(path).unwrap_err(), "this is not a minisign public key");
+        std::fs::write(path, key.to_file()).unwrap();
+        assert_eq!(public_key(path).unwrap(), key);
+        let error = public_key("/no/such/key.pub").unwrap_err();
+        assert!(error.contains("No such file"), "{error}");
     }
 }

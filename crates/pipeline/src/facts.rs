@@ -49,6 +49,8 @@ pub struct Facts {
     pub dockerfiles: BTreeMap<PathBuf, Dockerfile>,
     /// Declared files and contexts that are not there.
     pub missing: Vec<PathBuf>,
+    /// Declared files that are folders.
+    pub folders: Vec<PathBuf>,
     /// The lock file.
     pub lock: Lock,
     /// The vendored images.
@@ -71,9 +73,12 @@ impl Workspace {
             .current_dir(folder)
             .no_deps()
             .exec()
-            .map_err(|error| Error::Content {
-                path: folder.join("Cargo.toml"),
-                message: error.to_string(),
+            .map_err(|error| {
+                Error::Problems(vec![
+                    Problem::error(folder.display().to_string(), error.to_string().trim_end()).hint(format!(
+                        "run this inside of a cargo workspace whose Cargo.toml has [{ROOT}]"
+                    )),
+                ])
             })?;
         let value = metadata.workspace_metadata.get("release").unwrap_or(&Value::Null);
         if value.is_null() {
@@ -119,6 +124,7 @@ impl Facts {
             compose: None,
             dockerfiles: BTreeMap::new(),
             missing: Vec::new(),
+            folders: Vec::new(),
             lock: Lock::read(&root.join(&declaration.lock_file))?,
             vendor: Vendor::read(&workspace.vendor_folder())?,
             cargo_lock: digest_of(&root.join("Cargo.lock"))?,
@@ -137,11 +143,11 @@ impl Facts {
             facts.expect(root, &build.context);
         }
         for file in &declaration.files {
-            facts.expect(root, &file.path);
+            facts.expect_file(root, &file.path);
         }
         if let Some(Updater::Prebuilt(binaries)) = &declaration.updater {
             for binary in binaries.values() {
-                facts.expect(root, &binary.path);
+                facts.expect_file(root, &binary.path);
             }
         }
         Ok(facts)
@@ -161,10 +167,18 @@ impl Facts {
     fn text(&mut self, root: &Path, path: &Path) -> Result<Option<String>> {
         let full = root.join(path);
         if !full.is_file() {
-            self.expect(root, path);
+            self.expect_file(root, path);
             return Ok(None);
         }
         fs::read_to_string(&full).map(Some).map_err(Error::io("read", full))
+    }
+
+    fn expect_file(&mut self, root: &Path, path: &Path) {
+        if root.join(path).is_dir() {
+            self.folders.push(path.to_owned());
+        } else {
+            self.expect(root, path);
+        }
     }
 
     fn expect(&mut self, root: &Path, path: &Path) {

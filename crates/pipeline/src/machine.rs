@@ -8,6 +8,7 @@ use std::{
 use bundle::Platform;
 use semver::Version;
 use serde::Serialize;
+use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::{
@@ -64,6 +65,7 @@ impl Machine {
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
+<<<<<<< HEAD
     let file = write_json(state.join("bake.json"), bake)?;
     // JSON is YAML; the extension makes it a compose file.
     let networks = bake
@@ -71,6 +73,16 @@ pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, n
         .map(|networks| write_json(state.join("bake-networks.yml"), &networks))
         .transpose()?
         .map(|file| format!("--file={}", file.display()));
+=======
+    let file = state.join("bake.json");
+    let text = serde_json::to_value(bake)
+        .and_then(|bake| serde_json::to_vec_pretty(&literal(bake)))
+        .map_err(|error| Error::Content {
+            path: file.clone(),
+            message: error.to_string(),
+        })?;
+    fsx::write_atomically(&file, &text)?;
+>>>>>>> 95280aaa05833873e563c9d83ac4d15be80108e3
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
@@ -119,7 +131,7 @@ fn imagetools(reference: &str, builder: Option<&str>, options: &[&str]) -> Resul
     let builder = builder.map(|name| format!("--builder={name}"));
     read(cmd!(
         sh,
-        "docker buildx imagetools inspect {builder...} {options...} {reference}"
+        "docker buildx imagetools inspect {builder...} {options...} -- {reference}"
     ))
 }
 
@@ -135,7 +147,7 @@ fn buildx_version() -> Result<Version, String> {
 
 fn inspect_builder(name: Option<&str>) -> Result<Builder, String> {
     let sh = Shell::new().map_err(|error| error.to_string())?;
-    let text = read(cmd!(sh, "docker buildx inspect {name...}")).map_err(|error| error.to_string())?;
+    let text = read(cmd!(sh, "docker buildx inspect -- {name...}")).map_err(|error| error.to_string())?;
     parse_builder(&text)
 }
 
@@ -183,9 +195,30 @@ fn shell() -> Result<Shell> {
     })
 }
 
+/// A bake file in which every text stands for itself: bake reads JSON as HCL, whose texts are templates that can use
+/// the environment's variables. Source: HCL syntax specification, "Template Literals".
+fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${", "$${").replace("%{", "%%{")),
+        Value::Array(list) => list.into_iter().map(literal).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, literal(value))).collect(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn texts_of_a_bake_file_are_no_templates() {
+        let bake = json!({ "target": { "a": { "args": { "X": "${HOME} $y %{if}" }, "tags": ["$${z}"], "n": 1 } } });
+        let expected =
+            json!({ "target": { "a": { "args": { "X": "$${HOME} $y %%{if}" }, "tags": ["$$${z}"], "n": 1 } } });
+        assert_eq!(literal(bake), expected);
+    }
 
     #[test]
     fn a_builders_text_is_understood() {

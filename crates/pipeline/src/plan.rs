@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::Platform;
+use bundle::{Platform, names::ProductName};
 use semver::Version;
 use serde::Serialize;
 
@@ -116,6 +116,8 @@ pub enum Step {
     Checksums {
         /// The file.
         path: PathBuf,
+        /// Whether there is an installer, which there is with an updater only.
+        installer: bool,
     },
     /// Writes a part for another machine to merge.
     Part {
@@ -214,6 +216,7 @@ fn steps(
             steps.extend(packs(workspace, request, platforms));
             steps.push(Step::Checksums {
                 path: workspace.dist.join("SHA256SUMS"),
+                installer: workspace.declaration.updater.is_some(),
             });
         }
     }
@@ -274,6 +277,28 @@ fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Ve
         }
     }
     steps
+}
+
+/// Whether `name` is that of a bundle of this very version, for any of the `declared` platforms. The bundle of
+/// `1.0.0-rc.1` is none of `1.0.0`.
+pub(crate) fn is_bundle_of(name: &str, product: &ProductName, version: &Version, declared: &[Platform]) -> bool {
+    let Some(mut platforms) = name
+        .strip_prefix(&format!("{product}-update-{version}"))
+        .and_then(|rest| rest.strip_suffix(".tar.gz").or_else(|| rest.strip_suffix(".zip")))
+    else {
+        return false;
+    };
+    while !platforms.is_empty() {
+        // `amd64` begins `amd64-v2`, so the shortest rest is right.
+        let rests = declared
+            .iter()
+            .filter_map(|platform| platforms.strip_prefix('-')?.strip_prefix(&platform.suffix()));
+        match rests.min_by_key(|rest| rest.len()) {
+            Some(rest) => platforms = rest,
+            None => return false,
+        }
+    }
+    true
 }
 
 fn platforms(workspace: &Workspace, request: &Request, problems: &mut Vec<Problem>) -> Vec<Platform> {
@@ -367,7 +392,10 @@ impl fmt::Display for Step {
                 )
             }
             Self::Pack { path, platforms, .. } => write!(f, "sign and pack {} for {}", path.display(), join(platforms)),
-            Self::Checksums { path } => write!(f, "write {} and install.sh", path.display()),
+            Self::Checksums { path, installer } => {
+                let installer = if *installer { " and install.sh" } else { "" };
+                write!(f, "write {}{installer}", path.display())
+            }
             Self::Part { path } => write!(f, "write the part {}", path.display()),
         }
     }
@@ -375,4 +403,35 @@ impl fmt::Display for Step {
 
 fn join(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_of_a_version_and_of_others() {
+        let declared = ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|platform| platform.parse().unwrap());
+        let product = "hello".parse().unwrap();
+        let is_one = |name: &str| is_bundle_of(name, &product, &Version::new(1, 0, 0), &declared);
+        for name in [
+            "hello-update-1.0.0.tar.gz",
+            "hello-update-1.0.0.zip",
+            "hello-update-1.0.0-arm-v7.tar.gz",
+            "hello-update-1.0.0-amd64-arm64.zip",
+        ] {
+            assert!(is_one(name), "{name}");
+        }
+        for name in [
+            "hello-update-1.0.0-rc.1.tar.gz",
+            "hello-update-1.0.0-rc.1-amd64.tar.gz",
+            "hello-update-1.0.01.tar.gz",
+            "hello-update-1.0.0-amd64/../../secret.zip",
+            "hello-update-1.0.0-riscv64.tar.gz",
+            "hello-update-1.0.0",
+            "install.sh",
+        ] {
+            assert!(!is_one(name), "{name}");
+        }
+    }
 }

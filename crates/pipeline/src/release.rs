@@ -29,7 +29,7 @@ use crate::{
     manifest::{self, BundleFile},
     pack::{Packed, Packer, Present, hash_file},
     part,
-    plan::{Output, Plan, Request, Step, plan},
+    plan::{Output, Plan, Request, Step, is_bundle_of, plan},
     report::Progress,
 };
 
@@ -72,12 +72,10 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(Error::Problems(problems)) => problems,
         Err(error) => return Err(error),
     };
+    problems.extend(check::folders(workspace));
     problems.extend(machine_problems(workspace, request));
-    problems.extend(
-        keys::load(&workspace.declaration)
-            .err()
-            .map(|error| keys::problem(&error)),
-    );
+    problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
+    problems.extend(keys::exposed(workspace));
     Ok(problems)
 }
 
@@ -97,9 +95,13 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         let machine = scope.spawn(|| machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
-    let mut problems = machine.unwrap_or_default();
+    let mut problems = check::folders(workspace);
+    problems.extend(machine.unwrap_or_default());
     let signer = match request.output {
-        Output::Bundles => keys::load(&workspace.declaration).map(Some),
+        Output::Bundles => {
+            problems.extend(keys::exposed(workspace));
+            keys::load(workspace).map(Some)
+        }
         Output::Part(_) => Ok(None),
     };
     problems.extend(signer.as_ref().err().map(keys::problem));
@@ -200,7 +202,7 @@ impl Execution<'_> {
                 self.collect()
             }
             Step::Pack { .. } => self.pack(step),
-            Step::Checksums { path } => {
+            Step::Checksums { path, .. } => {
                 self.checksums(path)?;
                 self.prune()
             }
@@ -378,14 +380,13 @@ impl Execution<'_> {
 
     /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.
     fn other_bundles(&self, path: &Path, ours: &[(String, String)]) -> Result<Vec<(String, String)>> {
-        let start = format!("{}-update-{}", self.plan.product, self.plan.version);
+        let declared = &self.workspace.declaration.platforms;
         let text = fs::read_to_string(path).unwrap_or_default();
         let mut others = Vec::new();
         for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
             let bundle = self.workspace.dist.join(name);
-            let is_of_this_version = name
-                .strip_prefix(&start)
-                .is_some_and(|rest| rest.starts_with(['-', '.']));
+            let is_of_this_version =
+                is_bundle_of(name, &self.workspace.declaration.product, &self.plan.version, declared);
             let is_ours = ours.iter().any(|(ours, _)| ours == name);
             if is_of_this_version && !is_ours && bundle.is_file() && hash_file(&bundle)?.0.hex() == sha256 {
                 others.push((name.to_owned(), sha256.to_owned()));
