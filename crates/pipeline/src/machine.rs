@@ -65,24 +65,18 @@ impl Machine {
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-<<<<<<< HEAD
-    let file = write_json(state.join("bake.json"), bake)?;
+    let path = state.join("bake.json");
+    let value = serde_json::to_value(bake).map_err(|error| Error::Content {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    let file = write_json(path, &literal(value))?;
     // JSON is YAML; the extension makes it a compose file.
     let networks = bake
         .networks()
         .map(|networks| write_json(state.join("bake-networks.yml"), &networks))
         .transpose()?
         .map(|file| format!("--file={}", file.display()));
-=======
-    let file = state.join("bake.json");
-    let text = serde_json::to_value(bake)
-        .and_then(|bake| serde_json::to_vec_pretty(&literal(bake)))
-        .map_err(|error| Error::Content {
-            path: file.clone(),
-            message: error.to_string(),
-        })?;
-    fsx::write_atomically(&file, &text)?;
->>>>>>> 95280aaa05833873e563c9d83ac4d15be80108e3
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
