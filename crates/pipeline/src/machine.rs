@@ -98,6 +98,15 @@ fn write_json(path: PathBuf, value: &impl Serialize) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Whether a build failed because BuildKit's cache names a snapshot that is not there. Killing a build while it commits
+/// one leaves such a record behind, and every build that would use it fails from then on, until one without cache
+/// replaces it. Seen with engine 26.1; source: moby/buildkit#2564, moby/buildkit#6808.
+pub(crate) fn is_damaged_cache(error: &ProcessError) -> bool {
+    error.stderr().lines().any(|line| {
+        line.contains("ERROR: ") && line.contains("snapshot ") && line.contains(" does not exist: not found")
+    })
+}
+
 /// The digest that a registry has for `reference` now.
 ///
 /// # Errors
