@@ -33,7 +33,6 @@ impl Updater<'_> {
     pub(crate) fn load(&mut self, update: &Update) -> Result<()> {
         let mut opened = self.opened(update)?;
         let manifest = opened.bundle.manifest().clone().into_inner();
-        let progress = self.progress;
         let mut sent_bytes = 0;
         for image in &manifest.image_details {
             let total = image
@@ -47,7 +46,7 @@ impl Updater<'_> {
                 &mut opened.bundle,
                 image,
                 &opened.engine.platform.clone(),
-                &|bytes| progress.advance(bytes),
+                &|bytes| self.progress.advance(bytes),
             )?;
             sent_bytes += loaded.sent_bytes;
         }

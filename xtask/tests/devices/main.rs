@@ -7,6 +7,9 @@
 
 mod clone;
 mod device;
+mod load;
+#[path = "../../../crates/updater/tests/it/sample.rs"]
+mod sample;
 
 use std::fs;
 
