@@ -42,7 +42,6 @@ pub fn point(name: &str) {
 #[cfg(test)]
 pub(crate) use hook::point;
 #[cfg(test)]
-#[expect(unused_imports, reason = "used by the tests of the engine")]
 pub(crate) use hook::with_hook;
 
 #[cfg(test)]
