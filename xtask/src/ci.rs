@@ -108,12 +108,11 @@ pub fn torture(root: &Path) -> Result<()> {
 /// What [`setup::run`] gives, or the key cannot be made.
 pub fn setup(root: &Path, mode: Mode) -> Result<()> {
     setup::run(root, mode)?;
-    let declaration = pipeline::facts::Workspace::read(root)?.declaration;
-    if mode == Mode::Plan || pipeline::keys::load(&declaration).is_ok() || pipeline::keys::file(&declaration)?.exists()
-    {
+    let workspace = pipeline::facts::Workspace::read(root)?;
+    if mode == Mode::Plan || pipeline::keys::load(&workspace).is_ok() || pipeline::keys::file(&workspace)?.exists() {
         return Ok(());
     }
-    let (public, path) = pipeline::keys::make(&declaration, true)?;
+    let (public, path) = pipeline::keys::make(&workspace, true)?;
     eprintln!(
         "made a signing key for this machine: {} (public key {public})",
         path.display()

@@ -10,7 +10,7 @@ use crate::oci::{ImageConfig, ImageManifest};
 #[derive(Debug, thiserror::Error)]
 pub enum ImageMismatch {
     /// The document is not JSON of the expected form.
-    #[error("its {document} cannot be read: {source}")]
+    #[error("its {document} cannot be read: {}", crate::text::one_line(source))]
     Unreadable {
         /// Which document.
         document: &'static str,

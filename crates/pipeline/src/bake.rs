@@ -1,7 +1,7 @@
 //! The bake file: what `docker buildx bake` is told to build, all in one call.
 //!
-//! Stages that images share are built once, because they are in one call. Layers are exported
-//! uncompressed into layout folders that stay: BuildKit then sends only blobs that are not there yet.
+//! Stages that images share are built once, because they are in one call. Layers are exported, compressed a little,
+//! into layout folders that stay: BuildKit then sends only blobs that are not there yet.
 //! Source: buildx documentation, "Bake file reference"; BuildKit, "OCI exporter".
 
 use std::{
@@ -12,11 +12,13 @@ use std::{
 use bundle::Platform;
 use semver::Version;
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::{
     declaration::{BuildSource, BuiltImage, Image, Updater},
     facts::{Facts, Workspace},
     pins::Pin,
+    stages::StagePin,
     vendor,
 };
 
@@ -28,6 +30,20 @@ pub(crate) const UPDATER: &str = "updater-binaries";
 pub struct BakeFile {
     /// The targets by name.
     pub target: BTreeMap<String, Target>,
+}
+
+impl BakeFile {
+    /// What `RUN` can reach in each target, as a compose file; nothing where that is the builder's default everywhere.
+    ///
+    /// Before 0.17, buildx ignores a network in every other kind of file (docker/buildx#880, #2671), without a word.
+    pub(crate) fn networks(&self) -> Option<Value> {
+        let networks = self.target.iter().filter_map(|(name, target)| {
+            let network = target.network.as_ref()?;
+            Some((name.clone(), json!({ "build": { "network": network } })))
+        });
+        let services: Map<_, _> = networks.collect();
+        (!services.is_empty()).then(|| json!({ "services": services }))
+    }
 }
 
 /// A target of a bake file; names are the file's.
@@ -45,12 +61,13 @@ pub struct Target {
     /// The stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The platforms.
+    /// The platforms; the builder's own if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<Platform>,
     /// Build arguments.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
-    /// Named contexts: what base images mean.
+    /// Named contexts: what base images, and stages that were built beforehand, mean.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub contexts: BTreeMap<String, String>,
     /// The image's name and tag.
@@ -74,6 +91,8 @@ pub(crate) struct BuildRequest<'a> {
     pub platforms: &'a [Platform],
     /// Where the registry images are.
     pub pins: &'a [Pin],
+    /// The stages that are not built, but taken from where they were saved.
+    pub stages: &'a [StagePin],
     /// Whether there is no network.
     pub offline: bool,
     /// The network of `RUN`, if it is not the builder's default.
@@ -170,9 +189,12 @@ fn dockerfile_target(
         .map(|file| file.base_images.as_slice())
         .unwrap_or_default();
     let mut contexts = contexts(request.pins, |name| bases.iter().any(|base| base == name));
+    // A named context takes the place of a stage that has its name.
+    let stages = request.stages.iter().filter(|pin| pin.dockerfile == build.dockerfile);
+    contexts.extend(stages.map(|pin| (pin.stage.clone(), pin.context())));
     if facts.vendored_crates && request.offline {
         let crates = workspace.vendor_folder().join(vendor::CRATES);
-        contexts.insert("vendored-crates".to_owned(), crates.display().to_string());
+        contexts.insert(vendor::CRATES_CONTEXT.to_owned(), crates.display().to_string());
     }
     Target {
         context: workspace.root.join(&build.context),
@@ -193,14 +215,16 @@ fn dockerfile_target(
     }
 }
 
-fn contexts(pins: &[Pin], wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+/// The named contexts that make the base images `wanted` be the pinned ones.
+pub(crate) fn contexts(pins: &[Pin], wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
     pins.iter()
         .filter(|pin| wanted(&pin.reference))
         .map(|pin| (pin.reference.clone(), pin.context()))
         .collect()
 }
 
-/// How an image is exported into a layout folder: layers that come compressed stay as they are, others stay plain.
+/// How an image is exported into a layout folder: layers that come compressed stay as they are, others get zstd's lowest
+/// level. That costs the engine less than moving them plain; they get their own level afterwards ([`crate::layers`]).
 pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
     let rewrite = if rewrite_timestamps {
         ",rewrite-timestamp=true"
@@ -208,12 +232,13 @@ pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
         ""
     };
     format!(
-        "type=oci,dest={},tar=false,compression=uncompressed,oci-mediatypes=true{rewrite}",
+        "type=oci,dest={},tar=false,compression=zstd,compression-level=1,oci-mediatypes=true{rewrite}",
         layout.display()
     )
 }
 
-fn no_attestations() -> Vec<String> {
+/// Attestations hold times, so there are none.
+pub(crate) fn no_attestations() -> Vec<String> {
     vec![
         "type=provenance,disabled=true".to_owned(),
         "type=sbom,disabled=true".to_owned(),

@@ -3,7 +3,7 @@
 //! [`repository`] judges facts without any I/O. [`machine`] judges what [`crate::machine`] found out
 //! about Docker and the disk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use bundle::Platform;
 use semver::Version;
@@ -11,10 +11,13 @@ use semver::Version;
 use crate::{
     Problem, compose,
     declaration::{BuildSource, Image, ROOT, RegistryImage, Updater},
+    dockerfile::Dockerfile,
     facts::{Facts, Workspace},
     machine::Machine,
+    offline,
     plan::{Request, image_references},
     problem::nearest,
+    stages,
 };
 
 /// The oldest buildx whose bake knows all that is used here.
@@ -29,19 +32,18 @@ pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Ve
     work_tree(facts, request, &mut problems);
     files(workspace, facts, &mut problems);
     targets(workspace, facts, &mut problems);
+    problems.extend(stages::check(&workspace.declaration, facts));
     compose_file(workspace, facts, &request.version, &mut problems);
     vendored_platforms(workspace, facts, request, &mut problems);
-    if let Err(message) = &facts.changelog {
+    base_images(facts, &mut problems);
+    // Without a commit there is nothing to list, and that has been said.
+    if let Err(message) = &facts.changelog
+        && (facts.git.is_ok() || workspace.declaration.changelog.file.is_some())
+    {
         problems.push(Problem::error("changelog", message.clone()));
     }
-    if request.offline && facts.dockerfiles.values().any(|file| file.syntax.is_some()) {
-        problems.push(
-            Problem::error(
-                "Dockerfile",
-                "has a `# syntax=` line, which fetches its frontend from a registry",
-            )
-            .hint("remove the line to build offline"),
-        );
+    if request.offline && request.parts.is_empty() {
+        problems.extend(offline::check(&workspace.declaration, facts));
     }
     problems
 }
@@ -71,13 +73,12 @@ fn work_tree(facts: &Facts, request: &Request, problems: &mut Vec<Problem>) {
             "{count} files are not committed ({first}{})",
             if count > 3 { ", …" } else { "" }
         );
-        let hint = "commit them, or say --allow-dirty: the bundle then cannot be made again";
-        let problem = if request.allow_dirty {
-            Problem::warning("work tree", message)
+        problems.push(if request.allow_dirty {
+            Problem::warning("work tree", message).hint("commit them, or the bundle cannot be made again")
         } else {
             Problem::error("work tree", message)
-        };
-        problems.push(problem.hint(hint));
+                .hint("commit them, or say --allow-dirty: the bundle then cannot be made again")
+        });
     }
     let tag = format!("v{version}");
     match &facts.version_tag_commit {
@@ -109,9 +110,32 @@ fn files(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
         };
         problems.push(problem);
     }
+    for folder in &facts.folders {
+        problems.push(
+            Problem::error(folder.display().to_string(), "is declared as a file, and is a folder")
+                .hint("name its files one by one"),
+        );
+    }
 }
 
-fn similar_file(workspace: &Workspace, missing: &std::path::Path, name: &str) -> Option<String> {
+/// Images that no registry can have, as they come of a variable without a value.
+fn base_images(facts: &Facts, problems: &mut Vec<Problem>) {
+    for (path, file) in &facts.dockerfiles {
+        for image in &file.base_images {
+            if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                problems.push(
+                    Problem::error(
+                        path.display().to_string(),
+                        format!("builds on \"{image}\", which is not an image"),
+                    )
+                    .hint("a variable in FROM needs a value: an ARG with a default before the first FROM"),
+                );
+            }
+        }
+    }
+}
+
+fn similar_file(workspace: &Workspace, missing: &Path, name: &str) -> Option<String> {
     let folder = workspace.root.join(missing).parent()?.to_owned();
     let names: Vec<_> = std::fs::read_dir(folder)
         .ok()?
@@ -129,17 +153,7 @@ fn targets(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
         if file.has_target(target) {
             return;
         }
-        let problem = Problem::error(
-            format!("{ROOT}.{key}.target"),
-            format!("{} has no stage \"{target}\"", build.dockerfile.display()),
-        );
-        problems.push(match nearest(target, file.targets()) {
-            Some(right) => problem.hint(format!("did you mean `{right}`?")),
-            None => problem.hint(format!(
-                "its stages are: {}",
-                file.targets().collect::<Vec<_>>().join(", ")
-            )),
-        });
+        problems.push(no_stage(&format!("{key}.target"), &build.dockerfile, file, target));
     };
     for (index, image) in declaration.images.iter().enumerate() {
         if let Image::Built(built) = image {
@@ -148,6 +162,20 @@ fn targets(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
     }
     if let Some(Updater::Built(build)) = &declaration.updater {
         check("updater".to_owned(), build);
+    }
+}
+
+/// The problem of a `key` that names a stage which `dockerfile` does not have.
+pub(crate) fn no_stage(key: &str, dockerfile: &Path, file: &Dockerfile, stage: &str) -> Problem {
+    let problem = Problem::error(
+        format!("{ROOT}.{key}"),
+        format!("{} has no stage \"{stage}\"", dockerfile.display()),
+    );
+    let names: Vec<_> = file.targets().collect();
+    match nearest(stage, names.iter().copied()) {
+        Some(right) => problem.hint(format!("did you mean `{right}`?")),
+        None if names.is_empty() => problem.hint("give the stage a name: `FROM … AS name`"),
+        None => problem.hint(format!("its stages are: {}", names.join(", "))),
     }
 }
 
@@ -198,6 +226,7 @@ fn compose_file(workspace: &Workspace, facts: &Facts, version: &Version, problem
             "backup.service",
             declaration.backup.as_ref().map(|backup| &backup.service),
         ),
+        ("data.migrated-by", declaration.data.migrated_by.as_ref()),
     ];
     for (key, service) in named.into_iter().filter_map(|(key, service)| Some((key, service?))) {
         if !services.iter().any(|known| known.service == *service) {
@@ -236,6 +265,23 @@ fn vendored_platforms(workspace: &Workspace, facts: &Facts, request: &Request, p
             );
         }
     }
+}
+
+/// What stands against writing into the folders that a release writes to.
+pub(crate) fn folders(workspace: &Workspace) -> Vec<Problem> {
+    let refused = |folder: &Path| {
+        let existing = folder.ancestors().find(|folder| folder.exists())?;
+        let error = rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).err()?;
+        let error = std::io::Error::from(error);
+        Some(
+            Problem::error(existing.display().to_string(), format!("cannot be written: {error}"))
+                .hint("a release writes to dist/ and target/: mend their owner or mode"),
+        )
+    };
+    [&workspace.dist, &workspace.state]
+        .into_iter()
+        .filter_map(|folder| refused(folder))
+        .collect()
 }
 
 /// Judges the machine: Docker, buildx, the builder, emulation, the image store, the disk.

@@ -17,6 +17,9 @@ use crate::{
     schema,
 };
 
+/// The variable with the network that `RUN` uses.
+const BUILD_NETWORK: &str = "RELEASE_BUILD_NETWORK";
+
 /// The pipeline's commands; flatten them into your own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -36,7 +39,7 @@ pub enum Command {
     Check(CheckArgs),
     /// Pin every registry image by digest in the lock file
     Lock(LockArgs),
-    /// Save base images, registry images and crates for builds without a network
+    /// Save base images, registry images, declared stages and crates for builds without a network
     Vendor(VendorArgs),
     /// Make the key that signs bundles
     Keygen(KeygenArgs),
@@ -65,8 +68,8 @@ pub struct BuildOptions {
     /// Build without the build cache
     #[arg(long)]
     no_cache: bool,
-    /// The network that `RUN` uses (host, none)
-    #[arg(long, value_name = "MODE", env = "RELEASE_BUILD_NETWORK", conflicts_with = "offline")]
+    /// The network that `RUN` uses (host, none) [env: RELEASE_BUILD_NETWORK, but for --offline]
+    #[arg(long, value_name = "MODE", conflicts_with = "offline")]
     build_network: Option<String>,
     /// Accept changes that are not committed
     #[arg(long)]
@@ -139,9 +142,12 @@ pub struct LockArgs {
 /// Arguments of `vendor`.
 #[derive(Debug, Args)]
 pub struct VendorArgs {
-    /// Fetch through this buildx builder
+    /// Fetch and build through this buildx builder
     #[arg(long, value_name = "NAME", env = "BUILDX_BUILDER")]
     builder: Option<String>,
+    /// The network that `RUN` uses in stages that are built (host, none)
+    #[arg(long, value_name = "MODE", env = BUILD_NETWORK)]
+    build_network: Option<String>,
 }
 
 /// Arguments of `keygen`.
@@ -218,16 +224,21 @@ fn execute(command: Command) -> Result<()> {
         Command::Lock(args) => lock(args),
         Command::Vendor(args) => {
             let workspace = workspace()?;
-            let vendor = registry::vendor(&workspace, args.builder.as_deref())?;
+            let vendor = registry::vendor(&workspace, args.builder.as_deref(), args.build_network.as_deref())?;
+            let stages = match vendor.stages.len() {
+                0 => String::new(),
+                1 => " and 1 stage".to_owned(),
+                many => format!(" and {many} stages"),
+            };
             note(format_args!(
-                "{} images are in {}",
+                "{} images{stages} are in {}",
                 vendor.images.len(),
                 workspace.vendor_folder().display()
             ));
             Ok(())
         }
         Command::Keygen(args) => {
-            let (public, path) = keys::make(&workspace()?.declaration, args.no_password)?;
+            let (public, path) = keys::make(&workspace()?, args.no_password)?;
             note(format_args!(
                 "secret key: {} (keep it safe, and a copy elsewhere)",
                 path.display()
@@ -271,9 +282,12 @@ fn release_command(args: ReleaseArgs) -> Result<()> {
 
 fn check(args: CheckArgs) -> Result<()> {
     let workspace = workspace()?;
-    let tagged = || facts::tagged_version(&workspace.root);
+    let version = args.version.or_else(|| facts::tagged_version(&workspace.root));
+    if version.is_none() {
+        note("warning: this commit has no version's tag and no version was given, so nothing was checked about it");
+    }
     let request = Request {
-        version: args.version.or_else(tagged).unwrap_or(Version::new(0, 0, 0)),
+        version: version.unwrap_or(Version::new(0, 0, 0)),
         platforms: Vec::new(),
         builder: args.builder,
         offline: args.offline,
@@ -345,13 +359,15 @@ fn schema_command(args: SchemaArgs) -> Result<()> {
 }
 
 fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) -> Request {
+    // Read here and not by clap, for which the variable of a machine would contradict `--offline`.
+    let network = build.build_network.or_else(|| env::var(BUILD_NETWORK).ok());
     Request {
         version: build.version,
         platforms: build.platform,
         builder: build.builder,
         offline: build.offline,
         no_cache: build.no_cache,
-        network: build.build_network,
+        network: network.filter(|_| !build.offline),
         parts,
         zip,
         allow_dirty: build.allow_dirty,
@@ -379,12 +395,12 @@ fn version(text: &str) -> Result<Version, String> {
 
 /// A public key, or the file of one.
 fn public_key(text: &str) -> Result<PublicKey, String> {
-    let from_file = std::fs::read_to_string(text);
-    from_file
-        .as_deref()
-        .unwrap_or(text)
-        .parse()
-        .map_err(|error| format!("{error}"))
+    if let Ok(key) = text.parse() {
+        return Ok(key);
+    }
+    let file = std::fs::read_to_string(text)
+        .map_err(|error| format!("neither a minisign public key nor the file of one: {error}"))?;
+    file.parse().map_err(|error| format!("{error}"))
 }
 
 fn show(error: &Error) {
@@ -420,5 +436,23 @@ fn out(text: impl std::fmt::Display) -> Result<()> {
         // Whoever reads has seen enough: `… | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Error::io("write", "standard output")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_key;
+
+    #[test]
+    fn keys_and_their_files() {
+        let key = bundle::signature::generate(None).unwrap().public().clone();
+        assert_eq!(public_key(&key.to_string()).unwrap(), key);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(public_key(path).unwrap_err(), "this is not a minisign public key");
+        std::fs::write(path, key.to_file()).unwrap();
+        assert_eq!(public_key(path).unwrap(), key);
+        let error = public_key("/no/such/key.pub").unwrap_err();
+        assert!(error.contains("No such file"), "{error}");
     }
 }

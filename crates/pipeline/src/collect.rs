@@ -22,10 +22,11 @@ use crate::{
     declaration::{Image, Updater},
     facts::{Facts, Workspace},
     interrupt,
-    layers::LayerStore,
+    layers::{From, LayerStore},
     layout::{self, IMAGE_NAME, Layout, LayoutImage, SOURCE, SUBSTITUTE, digest},
     part,
     pins::Pin,
+    stages::StagePin,
 };
 
 /// What a release is packed from.
@@ -61,6 +62,7 @@ impl CollectedImage {
 struct Found {
     layout: Layout,
     image: LayoutImage,
+    from: From,
 }
 
 /// Collects the images of a release that was built here.
@@ -73,10 +75,11 @@ pub(crate) fn built(
     version: &semver::Version,
     platforms: &[Platform],
     pins: &[Pin],
+    stages: &[StagePin],
 ) -> Result<Collected> {
     let mut found = BTreeMap::new();
-    for image in &workspace.declaration.images {
-        let (key, reference) = names(image, version);
+    for declared in &workspace.declaration.images {
+        let (key, reference) = names(declared, version);
         let layout = Layout::open(bake::layout_folder(workspace, &key))?;
         let mut images = layout.images()?;
         let (Some(mut image), true) = (images.pop(), images.is_empty()) else {
@@ -88,10 +91,14 @@ pub(crate) fn built(
         if let Some(pin) = pins.iter().find(|pin| pin.reference == reference) {
             image.annotations.insert(SOURCE.to_owned(), pin.source());
         }
-        if is_made_from_a_stand_in(workspace, facts, pins, &key) {
+        if is_made_from_a_stand_in(workspace, facts, pins, stages, &key) {
             image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
         }
-        found.insert(reference, vec![Found { layout, image }]);
+        let from = match declared {
+            Image::Built(_) => From::Builder,
+            Image::Registry(_) => From::Elsewhere,
+        };
+        found.insert(reference, vec![Found { layout, image, from }]);
     }
     let mut collected = images(workspace, version, platforms, &found)?;
     collected.updaters = built_updaters(workspace, platforms)?;
@@ -128,6 +135,7 @@ pub(crate) fn imported(
                 Some(list) => list.push(Found {
                     layout: layout.clone(),
                     image,
+                    from: From::Elsewhere,
                 }),
                 None => {
                     let subject = layout.folder().display().to_string();
@@ -157,15 +165,22 @@ pub(crate) fn imported(
     Ok(collected)
 }
 
-/// Whether a stand-in is what the image called `key` is, or what it is built on.
-fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], key: &str) -> bool {
+/// Whether a stand-in is what the image called `key` is, or what it is built on, itself or by a stage that was built
+/// beforehand.
+fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], stages: &[StagePin], key: &str) -> bool {
     let built = workspace.declaration.built_images().find(|image| image.name == key);
-    let bases = built
-        .and_then(|image| facts.dockerfiles.get(&image.build.dockerfile))
+    let dockerfile = built.map(|image| &image.build.dockerfile);
+    let bases = dockerfile
+        .and_then(|dockerfile| facts.dockerfiles.get(dockerfile))
         .map(|file| &file.base_images);
-    pins.iter()
+    let by_image = pins
+        .iter()
         .filter(|pin| pin.is_substitute())
-        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)))
+        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)));
+    let by_stage = stages
+        .iter()
+        .any(|pin| pin.substitute && Some(&pin.dockerfile) == dockerfile);
+    by_image || by_stage
 }
 
 /// The key of an image's layout folder, and its reference.
@@ -214,9 +229,9 @@ fn collect_image(
         interrupt::check()?;
         let manifests: Vec<_> = sources
             .iter()
-            .filter_map(|found| Some((&found.layout, found.image.manifests.get(platform)?)))
+            .filter_map(|found| Some((found, found.image.manifests.get(platform)?)))
             .collect();
-        let Some((layout, manifest)) = manifests.first() else {
+        let Some((source, manifest)) = manifests.first() else {
             let message = format!("has no image for {platform}");
             return Err(Error::Image {
                 subject: reference.to_owned(),
@@ -230,7 +245,7 @@ fn collect_image(
                 message,
             });
         }
-        collected.insert(platform.clone(), platform_image(platform, layout, manifest, store)?);
+        collected.insert(platform.clone(), platform_image(platform, source, manifest, store)?);
     }
     let annotation = |key: &str| {
         sources
@@ -251,10 +266,11 @@ fn collect_image(
 
 fn platform_image(
     platform: &Platform,
-    layout: &Layout,
+    source: &Found,
     descriptor: &Descriptor,
     store: &mut LayerStore,
 ) -> Result<PlatformImage> {
+    let layout = &source.layout;
     let refused = |message: String| Error::Image {
         subject: layout.folder().display().to_string(),
         message,
@@ -265,7 +281,7 @@ fn platform_image(
         let diff_id = diff_id
             .parse::<Digest>()
             .map_err(|error| refused(format!("diff ID {diff_id}: {error}")))?;
-        layers.push(store.provide(layout, layer, &diff_id)?);
+        layers.push(store.provide(layout, layer, &diff_id, source.from)?);
     }
     let unchanged = manifest
         .layers()

@@ -104,6 +104,12 @@ impl Error {
             Self::Pack(bundle::PackError::Write(source)) if source.kind() == io::ErrorKind::StorageFull => {
                 Some(MAKE_ROOM)
             }
+            Self::Build(error) if error.stderr().contains("no space left on device") => Some(MAKE_ROOM),
+            // On a terminal BuildKit's lines are not ours to read.
+            Self::Build(error) if error.stderr().is_empty() => Some(
+                "mend what the lines above show and run the same command again: stages that were built are kept; if a \
+                 snapshot does not exist, once with --no-cache",
+            ),
             Self::Build(_) => {
                 Some("mend what the lines above show and run the same command again: stages that were built are kept")
             }
@@ -122,4 +128,30 @@ impl Error {
 
 fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_build_that_ran_out_of_space_asks_for_some() {
+        let hint = |stderr: &str| {
+            let failed = ProcessError::Failed {
+                command: "docker buildx bake".to_owned(),
+                status: ExitStatus::from_raw(1 << 8),
+                stderr: stderr.to_owned(),
+            };
+            Error::Build(failed).hint().map(str::to_owned)
+        };
+        let full = "ERROR: failed to copy: write images/a/ingest/b/data: no space left on device: unknown";
+        assert_eq!(hint(full).as_deref(), Some(MAKE_ROOM));
+        assert!(
+            hint("ERROR: exit code: 1")
+                .unwrap()
+                .starts_with("mend what the lines above show")
+        );
+    }
 }

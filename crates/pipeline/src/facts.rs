@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use bundle::Digest;
 use semver::Version;
 use serde_json::Value;
 use xshell::Shell;
@@ -48,12 +49,16 @@ pub struct Facts {
     pub dockerfiles: BTreeMap<PathBuf, Dockerfile>,
     /// Declared files and contexts that are not there.
     pub missing: Vec<PathBuf>,
+    /// Declared files that are folders.
+    pub folders: Vec<PathBuf>,
     /// The lock file.
     pub lock: Lock,
     /// The vendored images.
     pub vendor: Vendor,
     /// Whether crates are vendored.
     pub vendored_crates: bool,
+    /// The digest of Cargo.lock, if it is there.
+    pub cargo_lock: Option<Digest>,
     /// The changelog of the version; the message if there is none.
     pub changelog: Result<String, String>,
 }
@@ -68,9 +73,12 @@ impl Workspace {
             .current_dir(folder)
             .no_deps()
             .exec()
-            .map_err(|error| Error::Content {
-                path: folder.join("Cargo.toml"),
-                message: error.to_string(),
+            .map_err(|error| {
+                Error::Problems(vec![
+                    Problem::error(folder.display().to_string(), error.to_string().trim_end()).hint(format!(
+                        "run this inside of a cargo workspace whose Cargo.toml has [{ROOT}]"
+                    )),
+                ])
             })?;
         let value = metadata.workspace_metadata.get("release").unwrap_or(&Value::Null);
         if value.is_null() {
@@ -116,17 +124,14 @@ impl Facts {
             compose: None,
             dockerfiles: BTreeMap::new(),
             missing: Vec::new(),
+            folders: Vec::new(),
             lock: Lock::read(&root.join(&declaration.lock_file))?,
             vendor: Vendor::read(&workspace.vendor_folder())?,
+            cargo_lock: digest_of(&root.join("Cargo.lock"))?,
             vendored_crates: workspace.vendor_folder().join(crate::vendor::CRATES).is_dir(),
         };
         facts.compose = facts.text(root, &declaration.compose_file)?;
-        let built = declaration.built_images().map(|image| &image.build);
-        let updater = match &declaration.updater {
-            Some(Updater::Built(build)) => Some(build),
-            _ => None,
-        };
-        for build in built.chain(updater) {
+        for build in declaration.build_sources() {
             if facts.dockerfiles.contains_key(&build.dockerfile) {
                 continue;
             }
@@ -138,11 +143,11 @@ impl Facts {
             facts.expect(root, &build.context);
         }
         for file in &declaration.files {
-            facts.expect(root, &file.path);
+            facts.expect_file(root, &file.path);
         }
         if let Some(Updater::Prebuilt(binaries)) = &declaration.updater {
             for binary in binaries.values() {
-                facts.expect(root, &binary.path);
+                facts.expect_file(root, &binary.path);
             }
         }
         Ok(facts)
@@ -162,10 +167,18 @@ impl Facts {
     fn text(&mut self, root: &Path, path: &Path) -> Result<Option<String>> {
         let full = root.join(path);
         if !full.is_file() {
-            self.expect(root, path);
+            self.expect_file(root, path);
             return Ok(None);
         }
         fs::read_to_string(&full).map(Some).map_err(Error::io("read", full))
+    }
+
+    fn expect_file(&mut self, root: &Path, path: &Path) {
+        if root.join(path).is_dir() {
+            self.folders.push(path.to_owned());
+        } else {
+            self.expect(root, path);
+        }
     }
 
     fn expect(&mut self, root: &Path, path: &Path) {
@@ -181,6 +194,14 @@ pub fn tagged_version(root: &Path) -> Option<Version> {
     match git.version_tags.as_slice() {
         [tag] => Version::parse(tag.strip_prefix('v')?).ok(),
         _ => None,
+    }
+}
+
+fn digest_of(path: &Path) -> Result<Option<Digest>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(Digest::of(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }
 

@@ -141,7 +141,7 @@ impl fmt::Display for Inspected {
         }
         let mut changelog = String::new();
         for line in manifest.changelog.lines() {
-            writeln!(changelog, "  {line}")?;
+            writeln!(changelog, "  {}", report::plain(line))?;
         }
         write!(
             f,
@@ -178,5 +178,23 @@ impl fmt::Display for Compared {
             ));
         }
         write!(f, "{}", lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changelog_does_not_steer_the_terminal() {
+        let manifest = serde_json::json!({
+            "version": "1.0.0", "images_sha256": "0".repeat(64), "created_at": "2026-01-01T00:00:00Z",
+            "changelog": "- good\n- \u{1b}[2Jbad\n", "images": [], "format_version": "1.0", "product": "hello",
+            "platforms": [], "images_size": 0, "files": [], "image_details": [], "data": { "revision": 0 },
+            "minimum_updater_version": "0.1.0",
+        });
+        let manifest = serde_json::from_value(manifest).unwrap();
+        let shown = Inspected { manifest }.to_string();
+        assert!(shown.contains("  - good\n  - \\u{1b}[2Jbad\n"), "{shown}");
     }
 }

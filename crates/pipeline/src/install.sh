@@ -57,7 +57,8 @@ if [ "$(head -c 2 "$bundle")" = PK ]; then
     command -v unzip >/dev/null || fail 'unzip is needed to read a zip bundle' 'take the .tar.gz bundle instead'
     unzip -p "$bundle" "$binary" >"$work/updater" || fail "$bundle holds no $binary" 'take the bundle for this platform'
 else
-    tar -xzOf "$bundle" "$binary" >"$work/updater" 2>/dev/null ||
+    # Not by name: GNU tar would look for a bundle with a colon in its name on another machine.
+    tar -xzOf - "$binary" <"$bundle" >"$work/updater" 2>/dev/null ||
         fail "$bundle holds no $binary, or is damaged" 'take the bundle for this platform, and copy it again'
 fi
 found=$(sha256sum "$work/updater" | cut -d ' ' -f 1)
@@ -65,12 +66,13 @@ found=$(sha256sum "$work/updater" | cut -d ' ' -f 1)
     fail "the updater in $bundle is not the one of version @VERSION@ ($found)" 'take install.sh and bundle from the same release'
 chmod 755 "$work/updater"
 
+trust=
 for key in $keys; do
     set -- "$@" --trust "$key"
-    trust="${trust-} --trust $key"
+    trust="$trust --trust $key"
 done
 # Keys hold no spaces, so splitting is what is wanted.
 # shellcheck disable=SC2086
-"$work/updater" verify "$bundle" ${trust-}
+"$work/updater" verify "$bundle" $trust
 [ "$verify_only" = no ] || exit 0
 "$work/updater" install "$bundle" "$@"

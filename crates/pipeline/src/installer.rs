@@ -86,4 +86,73 @@ mod tests {
         );
         assert!(script.contains(&format!("keys='{key}\n{key}'")), "{script}");
     }
+
+    /// A folder with an installer for `updater`, and with `updater` itself.
+    fn installer(updater: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let updaters = ["linux/amd64", "linux/arm64"]
+            .map(|platform| (platform.parse().unwrap(), Digest::of(updater.as_bytes())))
+            .into_iter()
+            .collect();
+        let key = bundle::signature::generate(None).unwrap().public().clone();
+        let script = script(&"webmacs".parse().unwrap(), &Version::new(2, 1, 0), &updaters, &[key]);
+        std::fs::write(folder.path().join("install.sh"), script).unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        for name in updaters.keys().map(binary_name) {
+            std::fs::write(folder.path().join(name), updater).unwrap();
+        }
+        folder
+    }
+
+    /// Runs `script` in `folder`; gives whether it succeeded, and all that it said.
+    fn sh(folder: &std::path::Path, script: &str) -> (bool, String) {
+        let output = std::process::Command::new("sh")
+            .args(["-c", script])
+            .current_dir(folder)
+            .env("trust", "--trust of-the-environment")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), text)
+    }
+
+    const TELLS: &str = "#!/bin/sh\necho \"$# arguments, $1 <$2>\"\n";
+
+    /// GNU tar takes `a:b` for a file of the machine `a`.
+    #[test]
+    fn names_of_bundles_are_only_names() {
+        let folder = installer(TELLS);
+        for name in [
+            "a:b.tar.gz",
+            "a b.tar.gz",
+            "$(touch c).tar.gz",
+            "./-x.tar.gz",
+            "a\nb.tar.gz",
+        ] {
+            let command = format!("tar -czf - bin >'{name}' && sh install.sh '{name}' --verify-only");
+            let (done, said) = sh(folder.path(), &command);
+            assert!(done, "{name}: {said}");
+            assert_eq!(said, format!("4 arguments, verify <{name}>\n"));
+        }
+        assert!(!folder.path().join("c").exists());
+    }
+
+    #[test]
+    fn another_updater_is_not_run() {
+        for spoil in [
+            "for file in bin/*; do echo 'echo owned' >>$file; done; tar -czf b bin",
+            "for file in bin/*; do mv $file own; ln -s /bin/sh $file; done; tar -czf b bin",
+            "tar -cf t bin; for file in bin/*; do echo 'echo owned' >$file; done; tar -rf t bin; gzip <t >b",
+            "tar -czf b install.sh",
+            "tar -czf t bin; head -c 100 t >b",
+        ] {
+            let folder = installer(TELLS);
+            let (done, said) = sh(folder.path(), &format!("{spoil}; sh install.sh b --verify-only"));
+            assert!(!done && said.contains("hint: take "), "{spoil}: {said}");
+            assert!(
+                !said.contains("owned") && !said.contains("arguments"),
+                "{spoil}: {said}"
+            );
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use bundle::{
 };
 use semver::Version;
 
-use crate::{Error, Problem, Result, declaration::Declaration};
+use crate::{Error, Problem, Result, declaration::Declaration, facts::Workspace, fsx};
 
 /// A key that can sign this product's bundles.
 #[derive(Debug)]
@@ -40,13 +40,20 @@ impl Signer {
 ///
 /// # Errors
 /// [`Error::Key`]: there is no key, it needs a password, the password is wrong, or it is none of the product's keys.
-pub fn load(declaration: &Declaration) -> Result<Signer> {
-    let signing = &declaration.signing;
+pub fn load(workspace: &Workspace) -> Result<Signer> {
+    let signing = &workspace.declaration.signing;
     let (place, text) = match env::var(&signing.key_variable) {
+        // What CI systems make of a secret that is not set.
+        Ok(text) if text.trim().is_empty() => {
+            return Err(Error::Key {
+                message: format!("${} is empty", signing.key_variable),
+                hint: "put the secret key's text into it, or unset it to use the key's file".to_owned(),
+            });
+        }
         Ok(text) => (format!("${}", signing.key_variable), text),
         Err(_) => {
-            let path = file(declaration)?;
-            let text = fs::read_to_string(&path).map_err(|error| missing(declaration, &path, &error))?;
+            let path = file(workspace)?;
+            let text = fs::read_to_string(&path).map_err(|error| missing(&workspace.declaration, &path, &error))?;
             (path.display().to_string(), text)
         }
     };
@@ -84,18 +91,25 @@ pub fn public_keys(declaration: &Declaration, signer: &Signer) -> Vec<PublicKey>
 ///
 /// # Errors
 /// There is a key already, or the file cannot be written.
-pub fn make(declaration: &Declaration, without_password: bool) -> Result<(PublicKey, PathBuf)> {
-    let path = file(declaration)?;
-    if path.exists() {
+pub fn make(workspace: &Workspace, without_password: bool) -> Result<(PublicKey, PathBuf)> {
+    let path = file(workspace)?;
+    let public = path.with_extension("pub");
+    if let Some(there) = [&path, &public].into_iter().find(|path| path.exists()) {
         return Err(Error::Key {
-            message: format!("{} is there already", path.display()),
+            message: format!("{} is there already", there.display()),
             hint: "devices trust the key that is there; move it away if it is really to be replaced".to_owned(),
+        });
+    }
+    if public == path {
+        return Err(Error::Key {
+            message: format!("{} is the name of a public key", path.display()),
+            hint: "call the file that `signing.key-file` declares *.key".to_owned(),
         });
     }
     let password = if without_password {
         None
     } else {
-        Some(new_password(declaration)?)
+        Some(new_password(&workspace.declaration)?)
     };
     let failed = |message: String| Error::Key {
         message,
@@ -105,18 +119,22 @@ pub fn make(declaration: &Declaration, without_password: bool) -> Result<(Public
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     // Readable by its owner only, from its first byte on.
-    OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path)
-        .and_then(|mut file| {
-            file.write_all(key.secret_file().as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .map_err(Error::io("write", &path))?;
-    let public = path.with_extension("pub");
-    fs::write(&public, key.public().to_file()).map_err(Error::io("write", &public))?;
+        .map_err(Error::io("create", &path))?;
+    let written = file
+        .write_all(key.secret_file().as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(Error::io("write", &path))
+        .and_then(|()| fsx::write_atomically(&public, key.public().to_file().as_bytes()));
+    if let Err(error) = written {
+        // Half a key would only be in the way of the next one, and nobody trusts it yet.
+        fs::remove_file(&path).ok();
+        return Err(error);
+    }
     Ok((key.public().clone(), path))
 }
 
@@ -124,25 +142,47 @@ pub fn make(declaration: &Declaration, without_password: bool) -> Result<(Public
 ///
 /// # Errors
 /// No file is declared, and there is no home folder to put one into.
-pub fn file(declaration: &Declaration) -> Result<PathBuf> {
-    let home = env::var_os("HOME").map(PathBuf::from);
-    let no_home = || Error::Key {
+pub fn file(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = |variable| env::var_os(variable).map(PathBuf::from);
+    place(workspace, folder("XDG_CONFIG_HOME"), folder("HOME")).ok_or_else(|| Error::Key {
         message: "there is no home folder to keep it in".to_owned(),
-        hint: format!("put the key into ${}", declaration.signing.key_variable),
-    };
+        hint: format!("put the key into ${}", workspace.declaration.signing.key_variable),
+    })
+}
+
+/// The key's file, from the declaration and the folders that variables name. Source: XDG Base Directory Specification
+/// 0.8, which says that folders which are not absolute do not count.
+fn place(workspace: &Workspace, config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let home = home.filter(|home| home.is_absolute());
+    let declaration = &workspace.declaration;
     match declaration.signing.key_file.as_deref() {
         Some(declared) => match declared.strip_prefix("~/") {
-            Some(inside) => Ok(home.ok_or_else(no_home)?.join(inside)),
-            None => Ok(PathBuf::from(declared)),
+            Some(inside) => Some(home?.join(inside)),
+            None => Some(workspace.root.join(declared)),
         },
         None => {
-            let config = env::var_os("XDG_CONFIG_HOME")
-                .map(PathBuf::from)
-                .or_else(|| home.map(|home| home.join(".config")))
-                .ok_or_else(no_home)?;
-            Ok(config.join("release-keys").join(format!("{}.key", declaration.product)))
+            let config = config
+                .filter(|config| config.is_absolute())
+                .or_else(|| home.map(|home| home.join(".config")))?;
+            Some(config.join("release-keys").join(format!("{}.key", declaration.product)))
         }
     }
+}
+
+/// A warning where others can read the key's file.
+pub fn exposed(workspace: &Workspace) -> Option<Problem> {
+    if env::var_os(&workspace.declaration.signing.key_variable).is_some() {
+        return None;
+    }
+    let path = file(workspace).ok()?;
+    let mode = fs::metadata(&path).ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        Problem::warning(
+            "signing key",
+            format!("{} can be used by others (mode {mode:03o})", path.display()),
+        )
+        .hint(format!("chmod 600 {}", path.display()))
+    })
 }
 
 /// What stands against signing, as a problem for the preflight.
@@ -197,4 +237,104 @@ fn new_password(declaration: &Declaration) -> Result<String> {
         return Err(refused("the two passwords differ"));
     }
     Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workspace(root: &Path, key_file: Option<&str>) -> Workspace {
+        let mut declared = json!({ "product": "hello", "images": [{ "name": "hello" }] });
+        if let Some(file) = key_file {
+            declared["signing"] = json!({ "key-file": file, "key-variable": "NO_SUCH_VARIABLE" });
+        }
+        Workspace {
+            root: root.to_owned(),
+            state: root.join("target"),
+            dist: root.join("dist"),
+            declaration: Declaration::parse(&declared).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    fn check(key_file: Option<&str>, config: Option<&str>, home: Option<&str>, expected: Option<&str>) {
+        let workspace = workspace(Path::new("/work"), key_file);
+        let found = place(&workspace, config.map(PathBuf::from), home.map(PathBuf::from));
+        assert_eq!(found, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn where_a_key_is_looked_for() {
+        check(
+            None,
+            None,
+            Some("/home/ann"),
+            Some("/home/ann/.config/release-keys/hello.key"),
+        );
+        check(None, Some("/c"), Some("/home/ann"), Some("/c/release-keys/hello.key"));
+        check(Some("~/a.key"), Some("/c"), Some("/home/ann"), Some("/home/ann/a.key"));
+        check(Some("/a.key"), None, None, Some("/a.key"));
+        check(None, None, None, None);
+    }
+
+    /// It would be written into the repository, and be committed.
+    #[test]
+    fn an_empty_variable_does_not_name_the_current_folder() {
+        check(
+            None,
+            Some(""),
+            Some("/home/ann"),
+            Some("/home/ann/.config/release-keys/hello.key"),
+        );
+        check(None, Some("relative"), Some(""), None);
+        check(Some("~/a.key"), None, Some(""), None);
+    }
+
+    #[test]
+    fn a_relative_file_is_in_the_workspace_wherever_the_command_runs() {
+        check(Some("keys/a.key"), None, None, Some("/work/keys/a.key"));
+    }
+
+    #[test]
+    fn neither_half_of_a_key_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path(), Some("a.key"));
+        fs::write(folder.path().join("a.pub"), "of a key that is kept elsewhere").unwrap();
+        let error = make(&workspace, true).unwrap_err().to_string();
+        assert!(error.ends_with("a.pub is there already"), "{error}");
+        assert!(!folder.path().join("a.key").exists());
+        fs::remove_file(folder.path().join("a.pub")).unwrap();
+        let (public, path) = make(&workspace, true).unwrap();
+        assert_eq!(load(&workspace).unwrap().public_key(), &public);
+        fs::remove_file(folder.path().join("a.pub")).unwrap();
+        let error = make(&workspace, true).unwrap_err().to_string();
+        assert!(error.ends_with("a.key is there already"), "{error}");
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_declared_file_that_is_named_like_a_public_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = make(&workspace(folder.path(), Some("a.pub")), true)
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with("a.pub is the name of a public key"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path(), Some("a.key"));
+        let (_, path) = make(&workspace, true).unwrap();
+        assert_eq!(exposed(&workspace), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let told = exposed(&workspace).unwrap().to_string();
+        assert!(
+            told.contains("a.key can be used by others (mode 640)\n  hint: chmod 600 "),
+            "{told}"
+        );
+    }
 }

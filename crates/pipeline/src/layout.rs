@@ -155,7 +155,11 @@ impl Layout {
             .map_err(|error| self.refused(format!("platform {text}: {error}")))
     }
 
-    fn json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
+    /// Reads the document that `descriptor` names.
+    ///
+    /// # Errors
+    /// It is missing, has another digest, or is not of the shape.
+    pub(crate) fn json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         let digest = digest(descriptor).map_err(|message| self.refused(message))?;
         let path = self.blob_path(&digest);
         let bytes = read_small(&path)?;

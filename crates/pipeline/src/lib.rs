@@ -25,21 +25,24 @@ mod compose;
 mod dockerfile;
 mod error;
 mod exclusive;
+#[cfg(test)]
+mod fixture;
 mod fsx;
 mod git;
 mod inspect;
 mod installer;
 mod interrupt;
-
 mod layers;
 mod layout;
 mod lock;
 mod manifest;
+mod offline;
 mod pack;
 mod part;
 mod pins;
 mod problem;
 mod report;
+mod stages;
 
 pub mod check;
 pub mod cli;

@@ -8,6 +8,7 @@ use std::{
 use bundle::Platform;
 use semver::Version;
 use serde::Serialize;
+use serde_json::Value;
 use xshell::{Shell, cmd};
 
 use crate::{
@@ -64,12 +65,18 @@ impl Machine {
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-    let file = state.join("bake.json");
-    let text = serde_json::to_vec_pretty(bake).map_err(|error| Error::Content {
-        path: file.clone(),
+    let path = state.join("bake.json");
+    let value = serde_json::to_value(bake).map_err(|error| Error::Content {
+        path: path.clone(),
         message: error.to_string(),
     })?;
-    fsx::write_atomically(&file, &text)?;
+    let file = write_json(path, &literal(value))?;
+    // JSON is YAML; the extension makes it a compose file.
+    let networks = bake
+        .networks()
+        .map(|networks| write_json(state.join("bake-networks.yml"), &networks))
+        .transpose()?
+        .map(|file| format!("--file={}", file.display()));
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
@@ -77,9 +84,27 @@ pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, n
     let targets = bake.target.keys();
     let command = cmd!(
         sh,
-        "docker buildx bake --file {file} {builder...} {no_cache...} {targets...}"
+        "docker buildx bake {networks...} --file {file} {builder...} {no_cache...} {targets...}"
     );
     run_live(command, Live::Show).map_err(Error::Build)
+}
+
+fn write_json(path: PathBuf, value: &impl Serialize) -> Result<PathBuf> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| Error::Content {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    fsx::write_atomically(&path, &text)?;
+    Ok(path)
+}
+
+/// Whether a build failed because BuildKit's cache names a snapshot that is not there. Killing a build while it commits
+/// one leaves such a record behind, and every build that would use it fails from then on, until one without cache
+/// replaces it. Seen with engine 26.1; source: moby/buildkit#2564, moby/buildkit#6808.
+pub(crate) fn is_damaged_cache(error: &ProcessError) -> bool {
+    error.stderr().lines().any(|line| {
+        line.contains("ERROR: ") && line.contains("snapshot ") && line.contains(" does not exist: not found")
+    })
 }
 
 /// The digest that a registry has for `reference` now.
@@ -109,7 +134,7 @@ fn imagetools(reference: &str, builder: Option<&str>, options: &[&str]) -> Resul
     let builder = builder.map(|name| format!("--builder={name}"));
     read(cmd!(
         sh,
-        "docker buildx imagetools inspect {builder...} {options...} {reference}"
+        "docker buildx imagetools inspect {builder...} {options...} -- {reference}"
     ))
 }
 
@@ -125,7 +150,7 @@ fn buildx_version() -> Result<Version, String> {
 
 fn inspect_builder(name: Option<&str>) -> Result<Builder, String> {
     let sh = Shell::new().map_err(|error| error.to_string())?;
-    let text = read(cmd!(sh, "docker buildx inspect {name...}")).map_err(|error| error.to_string())?;
+    let text = read(cmd!(sh, "docker buildx inspect -- {name...}")).map_err(|error| error.to_string())?;
     parse_builder(&text)
 }
 
@@ -173,9 +198,30 @@ fn shell() -> Result<Shell> {
     })
 }
 
+/// A bake file in which every text stands for itself: bake reads JSON as HCL, whose texts are templates that can use
+/// the environment's variables. Source: HCL syntax specification, "Template Literals".
+fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("${", "$${").replace("%{", "%%{")),
+        Value::Array(list) => list.into_iter().map(literal).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, literal(value))).collect(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn texts_of_a_bake_file_are_no_templates() {
+        let bake = json!({ "target": { "a": { "args": { "X": "${HOME} $y %{if}" }, "tags": ["$${z}"], "n": 1 } } });
+        let expected =
+            json!({ "target": { "a": { "args": { "X": "$${HOME} $y %%{if}" }, "tags": ["$$${z}"], "n": 1 } } });
+        assert_eq!(literal(bake), expected);
+    }
 
     #[test]
     fn a_builders_text_is_understood() {

@@ -189,6 +189,7 @@ pub(crate) fn manifest(
         data: DataRule {
             revision: declaration.data.revision,
             readable_by: declaration.data.readable_by.clone(),
+            migrated_by: declaration.data.migrated_by.clone(),
         },
         environment: environment(declaration),
         minimum_updater_version: declaration.minimum_updater_version.clone(),

@@ -108,12 +108,7 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
     let Some((platform, descriptor)) = image.manifests.first_key_value() else {
         return Err(refused("holds an updater for no platform".to_owned()));
     };
-    let path = layout.blob_path(&digest(descriptor).map_err(refused)?);
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let manifest: ImageManifest = serde_json::from_slice(&bytes).map_err(|error| Error::Content {
-        path: path.clone(),
-        message: error.to_string(),
-    })?;
+    let manifest: ImageManifest = layout.json(descriptor)?;
     let [binary] = manifest.layers().as_slice() else {
         return Err(refused("holds an updater that is not one file".to_owned()));
     };
@@ -140,7 +135,12 @@ pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     }
     let mut file = File::open(part).map_err(Error::io("read", part))?;
     let mut magic = [0; 4];
-    file.read_exact(&mut magic).map_err(Error::io("read", part))?;
+    match file.read_exact(&mut magic) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(refused(part, "is neither a folder, nor a tar or zip file".to_owned()));
+        }
+        read => read.map_err(Error::io("read", part))?,
+    }
     if scratch.exists() {
         fs::remove_dir_all(scratch).map_err(Error::io("remove", scratch))?;
     }
@@ -162,7 +162,10 @@ pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
 }
 
 fn unpack_tar(part: &Path, file: impl Read, scratch: &Path) -> Result<()> {
-    let read = |error| Error::io("read", part)(error);
+    let read = |error: io::Error| match error.raw_os_error() {
+        Some(_) => Error::io("read", part)(error),
+        None => refused(part, format!("is neither a folder, nor a tar or zip file: {error}")),
+    };
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries().map_err(read)? {
         let mut entry = entry.map_err(read)?;
@@ -208,6 +211,9 @@ fn unpack_file(part: &Path, scratch: &Path, name: &Path, content: &mut impl Read
     let path = scratch.join(&name);
     let folder = path.parent().unwrap_or(scratch);
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    if path.exists() {
+        return Err(refused(part, format!("{text} is in it twice")));
+    }
     let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
     io::copy(&mut interrupt::Watch(content), &mut file).map_err(interrupt::or_io("unpack", part))?;
     Ok(())
@@ -291,5 +297,64 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("`oci-layout` is missing"), "{error}");
+    }
+
+    #[test]
+    fn files_that_are_no_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("part");
+        let noise = [b'x'; 2000];
+        for bytes in [&b""[..], b"abc", &noise, b"PK\x03\x04", b"\x1f\x8b"] {
+            fs::write(&part, bytes).unwrap();
+            let error = import(&part, &dir.path().join("scratch")).unwrap_err();
+            assert_eq!(error.exit_code(), 4, "{bytes:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_there_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("part");
+        let mut builder = tar::Builder::new(File::create(&part).unwrap());
+        for _ in 0..2 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            builder.append_data(&mut header, "index.json", io::empty()).unwrap();
+        }
+        builder.into_inner().unwrap();
+        let error = import(&part, &dir.path().join("scratch")).unwrap_err().to_string();
+        assert!(error.ends_with("index.json is in it twice"), "{error}");
+    }
+
+    /// The updater's binary is found through its manifest, so that is checked like any blob.
+    #[test]
+    fn an_updater_whose_manifest_was_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = dir.path().join("blobs/sha256");
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(dir.path().join("oci-layout"), "{}").unwrap();
+        let save = |digest: &Digest, bytes: &[u8]| fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        let (good, evil) = (artifact(b"good", b"{}"), artifact(b"evil", b"{}"));
+        save(&Digest::of(b"good"), b"good");
+        save(&Digest::of(b"evil"), b"evil");
+        let annotations = BTreeMap::from([(ROLE.to_owned(), "updater".to_owned())]);
+        let digest = Digest::of(&good);
+        let entry = entry(
+            &digest,
+            good.len() as u64,
+            &"linux/amd64".parse().unwrap(),
+            &annotations,
+        );
+        let index = json!({ "schemaVersion": 2, "manifests": [entry] });
+        fs::write(dir.path().join("index.json"), index.to_string()).unwrap();
+        let found = || {
+            let layout = Layout::open(dir.path())?;
+            updater(&layout, &layout.images()?[0])
+        };
+        save(&digest, &good);
+        assert!(found().unwrap().unwrap().1.ends_with(Digest::of(b"good").hex()));
+        save(&digest, &evil);
+        let error = found().unwrap_err().to_string();
+        assert!(error.ends_with("does not have the digest that is its name"), "{error}");
     }
 }

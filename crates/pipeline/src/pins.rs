@@ -109,6 +109,18 @@ impl Pin {
         }
     }
 
+    /// The digest that tells these bytes from others: the registry's where one is known.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.origin {
+            Origin::Registry { digest }
+            | Origin::Vendored {
+                source_digest: digest, ..
+            }
+            | Origin::Substitute { digest, .. } => Some(*digest),
+            Origin::Unpinned => None,
+        }
+    }
+
     /// The reference with the registry's digest, where one is known.
     pub fn source(&self) -> String {
         match &self.origin {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::Platform;
+use bundle::{Platform, names::ProductName};
 use semver::Version;
 use serde::Serialize;
 
@@ -19,6 +19,7 @@ use crate::{
     declaration::{ArchiveKind, BundleKind},
     facts::{Facts, Workspace},
     pins::Pin,
+    stages::{self, StagePin},
 };
 
 /// What is asked for.
@@ -66,6 +67,8 @@ pub struct Plan {
     pub platforms: Vec<Platform>,
     /// Where registry images come from.
     pub pins: Vec<Pin>,
+    /// Stages that are not built, but taken from where they were saved.
+    pub stages: Vec<StagePin>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What the person should know.
@@ -113,6 +116,8 @@ pub enum Step {
     Checksums {
         /// The file.
         path: PathBuf,
+        /// Whether there is an installer, which there is with an updater only.
+        installer: bool,
     },
     /// Writes a part for another machine to merge.
     Part {
@@ -148,30 +153,46 @@ pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<P
             }
         }
     }
+    let mut stages = Vec::new();
+    if request.parts.is_empty() && request.offline {
+        let (found, missing) = stages::resolve(declaration, facts, &pins);
+        stages = found;
+        problems.extend(missing);
+    }
     problems.extend(pins.iter().filter_map(Pin::warning));
+    problems.extend(stages.iter().filter_map(StagePin::warning));
     let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
     if !errors.is_empty() {
         return Err(Error::Problems(errors.into_iter().chain(warnings).collect()));
     }
-    let steps = steps(workspace, facts, request, &platforms, &pins);
+    let steps = steps(workspace, facts, request, &platforms, &pins, &stages);
     let version = request.version.clone();
     Ok(Plan {
         product: declaration.product.to_string(),
         version,
         platforms,
         pins,
+        stages,
         steps,
         warnings,
     })
 }
 
-fn steps(workspace: &Workspace, facts: &Facts, request: &Request, platforms: &[Platform], pins: &[Pin]) -> Vec<Step> {
+fn steps(
+    workspace: &Workspace,
+    facts: &Facts,
+    request: &Request,
+    platforms: &[Platform],
+    pins: &[Pin],
+    stages: &[StagePin],
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if request.parts.is_empty() {
         let build = BuildRequest {
             version: &request.version,
             platforms,
             pins,
+            stages,
             offline: request.offline,
             network: request.network.as_deref(),
         };
@@ -195,6 +216,7 @@ fn steps(workspace: &Workspace, facts: &Facts, request: &Request, platforms: &[P
             steps.extend(packs(workspace, request, platforms));
             steps.push(Step::Checksums {
                 path: workspace.dist.join("SHA256SUMS"),
+                installer: workspace.declaration.updater.is_some(),
             });
         }
     }
@@ -257,6 +279,28 @@ fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Ve
     steps
 }
 
+/// Whether `name` is that of a bundle of this very version, for any of the `declared` platforms. The bundle of
+/// `1.0.0-rc.1` is none of `1.0.0`.
+pub(crate) fn is_bundle_of(name: &str, product: &ProductName, version: &Version, declared: &[Platform]) -> bool {
+    let Some(mut platforms) = name
+        .strip_prefix(&format!("{product}-update-{version}"))
+        .and_then(|rest| rest.strip_suffix(".tar.gz").or_else(|| rest.strip_suffix(".zip")))
+    else {
+        return false;
+    };
+    while !platforms.is_empty() {
+        // `amd64` begins `amd64-v2`, so the shortest rest is right.
+        let rests = declared
+            .iter()
+            .filter_map(|platform| platforms.strip_prefix('-')?.strip_prefix(&platform.suffix()));
+        match rests.min_by_key(|rest| rest.len()) {
+            Some(rest) => platforms = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
 fn platforms(workspace: &Workspace, request: &Request, problems: &mut Vec<Problem>) -> Vec<Platform> {
     let declared = &workspace.declaration.platforms;
     if request.platforms.is_empty() {
@@ -294,6 +338,15 @@ impl fmt::Display for Plan {
         writeln!(f, "{} {} for {}", self.product, self.version, join(&self.platforms))?;
         for pin in &self.pins {
             writeln!(f, "  {} is {}", pin.reference, pin.context())?;
+        }
+        for pin in &self.stages {
+            writeln!(
+                f,
+                "  stage {} of {} is {}",
+                pin.stage,
+                pin.dockerfile.display(),
+                pin.context()
+            )?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>3}. {step}", index + 1)?;
@@ -339,7 +392,10 @@ impl fmt::Display for Step {
                 )
             }
             Self::Pack { path, platforms, .. } => write!(f, "sign and pack {} for {}", path.display(), join(platforms)),
-            Self::Checksums { path } => write!(f, "write {} and install.sh", path.display()),
+            Self::Checksums { path, installer } => {
+                let installer = if *installer { " and install.sh" } else { "" };
+                write!(f, "write {}{installer}", path.display())
+            }
             Self::Part { path } => write!(f, "write the part {}", path.display()),
         }
     }
@@ -347,4 +403,35 @@ impl fmt::Display for Step {
 
 fn join(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_of_a_version_and_of_others() {
+        let declared = ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|platform| platform.parse().unwrap());
+        let product = "hello".parse().unwrap();
+        let is_one = |name: &str| is_bundle_of(name, &product, &Version::new(1, 0, 0), &declared);
+        for name in [
+            "hello-update-1.0.0.tar.gz",
+            "hello-update-1.0.0.zip",
+            "hello-update-1.0.0-arm-v7.tar.gz",
+            "hello-update-1.0.0-amd64-arm64.zip",
+        ] {
+            assert!(is_one(name), "{name}");
+        }
+        for name in [
+            "hello-update-1.0.0-rc.1.tar.gz",
+            "hello-update-1.0.0-rc.1-amd64.tar.gz",
+            "hello-update-1.0.01.tar.gz",
+            "hello-update-1.0.0-amd64/../../secret.zip",
+            "hello-update-1.0.0-riscv64.tar.gz",
+            "hello-update-1.0.0",
+            "install.sh",
+        ] {
+            assert!(!is_one(name), "{name}");
+        }
+    }
 }

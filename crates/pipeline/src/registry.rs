@@ -1,7 +1,7 @@
 //! Registry images beforehand: pinned in the lock file, and saved for builds without a network.
 //!
 //! [`lock`] asks registries what tags mean now. [`vendor`] saves exactly those images, by the same BuildKit
-//! that will build from them, and the crates.
+//! that will build from them, then the declared stages ([`crate::stages`]), and the crates.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +23,10 @@ use crate::{
     layout::{self, Layout},
     lock::{Lock, LockSource, LockedImage},
     machine,
+    pins::Pin,
     process::{ProcessError, read},
     report::note,
+    stages,
     vendor::{CRATES, Vendor, VendoredImage},
 };
 
@@ -112,16 +114,17 @@ pub fn check_lock(workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// Saves every locked image as an OCI layout, and the crates, into the vendor folder.
+/// Saves every locked image and every declared stage as an OCI layout, and the crates, into the vendor folder.
+/// `network` is that of `RUN` in stages, if it is not the builder's default.
 ///
 /// # Errors
-/// An image is not locked, cannot be fetched, or the folder cannot be written.
-pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>) -> Result<Vendor> {
+/// An image is not locked or cannot be fetched, a stage cannot be built, or the folder cannot be written.
+pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>, network: Option<&str>) -> Result<Vendor> {
     let facts = Facts::read(workspace, &any_version())?;
     let folder = workspace.vendor_folder();
     let mut vendor = facts.vendor.clone();
     let mut wanted = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut problems = stages::check(&workspace.declaration, &facts);
     for reference in facts.references(&workspace.declaration) {
         match facts.lock.get(&reference).and_then(|image| image.digest) {
             Some(digest) if is_there(&facts.vendor, &reference, &digest) => note(format_args!("{reference} is there")),
@@ -140,11 +143,27 @@ pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>) -> Result<Ven
     if !wanted.is_empty() {
         fetch(workspace, builder, &wanted, &mut vendor)?;
     }
+    // What was fetched is kept, should a stage fail.
     vendor.write(&folder)?;
-    if workspace.root.join("Cargo.lock").is_file() {
+    let pins = pins(workspace, &facts, &vendor)?;
+    stages::build::build(workspace, &facts, &pins, builder, network, &mut vendor)?;
+    vendor.write(&folder)?;
+    if facts.cargo_lock.is_some() {
         vendor_crates(&workspace.root, &folder.join(CRATES))?;
+        vendor.cargo_lock = facts.cargo_lock;
+        vendor.write(&folder)?;
     }
     Ok(vendor)
+}
+
+/// The locked images as they lie in `vendor`.
+fn pins(workspace: &Workspace, facts: &Facts, vendor: &Vendor) -> Result<Vec<Pin>> {
+    let references = facts.references(&workspace.declaration);
+    let pins = references
+        .iter()
+        .map(|reference| Pin::resolve(reference, &facts.lock, vendor, true));
+    pins.collect::<Result<_, _>>()
+        .map_err(|problem| Error::Problems(vec![problem]))
 }
 
 fn is_there(vendor: &Vendor, reference: &str, digest: &Digest) -> bool {
@@ -249,6 +268,8 @@ fn vendor_crates(root: &Path, folder: &Path) -> Result<()> {
     let _dir = sh.push_dir(root);
     note("vendoring crates");
     let config = read(cmd!(sh, "cargo vendor --locked --versioned-dirs {folder}"))?;
+    // Cargo takes paths of a configuration as relative to the folder above the file's, so the folder can be moved.
+    let config = config.replace(&folder.display().to_string(), CRATES);
     fsx::write_atomically(&folder.join("config.toml"), (config + "\n").as_bytes())
 }
 

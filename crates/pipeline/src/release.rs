@@ -29,7 +29,7 @@ use crate::{
     manifest::{self, BundleFile},
     pack::{Packed, Packer, Present, hash_file},
     part,
-    plan::{Output, Plan, Request, Step, plan},
+    plan::{Output, Plan, Request, Step, is_bundle_of, plan},
     report::Progress,
 };
 
@@ -72,12 +72,10 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(Error::Problems(problems)) => problems,
         Err(error) => return Err(error),
     };
+    problems.extend(check::folders(workspace));
     problems.extend(machine_problems(workspace, request));
-    problems.extend(
-        keys::load(&workspace.declaration)
-            .err()
-            .map(|error| keys::problem(&error)),
-    );
+    problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
+    problems.extend(keys::exposed(workspace));
     Ok(problems)
 }
 
@@ -97,9 +95,13 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         let machine = scope.spawn(|| machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
-    let mut problems = machine.unwrap_or_default();
+    let mut problems = check::folders(workspace);
+    problems.extend(machine.unwrap_or_default());
     let signer = match request.output {
-        Output::Bundles => keys::load(&workspace.declaration).map(Some),
+        Output::Bundles => {
+            problems.extend(keys::exposed(workspace));
+            keys::load(workspace).map(Some)
+        }
         Output::Part(_) => Ok(None),
     };
     problems.extend(signer.as_ref().err().map(keys::problem));
@@ -184,7 +186,14 @@ impl Execution<'_> {
                 bake,
             } => {
                 self.progress.step("building images");
-                self.build(bake, builder.as_deref(), *no_cache)
+                match self.build(bake, builder.as_deref(), *no_cache) {
+                    Err(Error::Build(error)) if !no_cache && machine::is_damaged_cache(&error) => {
+                        self.progress
+                            .step("the build cache is damaged, as a killed build leaves it; building without it");
+                        self.build(bake, builder.as_deref(), true)
+                    }
+                    built => built,
+                }
             }
             Step::Import { part } => {
                 self.progress.step(format_args!("importing {}", part.display()));
@@ -200,7 +209,7 @@ impl Execution<'_> {
                 self.collect()
             }
             Step::Pack { .. } => self.pack(step),
-            Step::Checksums { path } => {
+            Step::Checksums { path, .. } => {
                 self.checksums(path)?;
                 self.prune()
             }
@@ -274,10 +283,11 @@ impl Execution<'_> {
             version,
             platforms,
             pins,
+            stages,
             ..
         } = self.plan;
         self.collected = if self.parts.is_empty() {
-            collect::built(self.workspace, self.facts, version, platforms, pins)?
+            collect::built(self.workspace, self.facts, version, platforms, pins, stages)?
         } else {
             collect::imported(self.workspace, version, platforms, &self.parts)?
         };
@@ -377,14 +387,13 @@ impl Execution<'_> {
 
     /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.
     fn other_bundles(&self, path: &Path, ours: &[(String, String)]) -> Result<Vec<(String, String)>> {
-        let start = format!("{}-update-{}", self.plan.product, self.plan.version);
+        let declared = &self.workspace.declaration.platforms;
         let text = fs::read_to_string(path).unwrap_or_default();
         let mut others = Vec::new();
         for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
             let bundle = self.workspace.dist.join(name);
-            let is_of_this_version = name
-                .strip_prefix(&start)
-                .is_some_and(|rest| rest.starts_with(['-', '.']));
+            let is_of_this_version =
+                is_bundle_of(name, &self.workspace.declaration.product, &self.plan.version, declared);
             let is_ours = ours.iter().any(|(ours, _)| ours == name);
             if is_of_this_version && !is_ours && bundle.is_file() && hash_file(&bundle)?.0.hex() == sha256 {
                 others.push((name.to_owned(), sha256.to_owned()));

@@ -63,7 +63,24 @@ impl Bar {
 
 /// Writes a line to standard error. That nobody may be reading it must not end a release.
 pub(crate) fn note(line: impl Display) {
-    writeln!(io::stderr(), "{line}").ok();
+    writeln!(io::stderr(), "{}", plain(&line.to_string())).ok();
+}
+
+/// `text` with every character shown that would steer a terminal or turn the direction of writing: names and texts come
+/// from bundles, Dockerfiles and other programs.
+pub(crate) fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Writes text to standard output.
@@ -77,4 +94,18 @@ pub(crate) fn print(text: impl Display) -> io::Result<()> {
 /// A number of bytes as a person reads it.
 pub(crate) fn bytes(count: u64) -> impl Display {
     indicatif::HumanBytes(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_shown() {
+        assert_eq!(plain("- \"häuser\"\n\tb"), "- \"häuser\"\n\tb");
+        assert_eq!(
+            plain("\x1b]0;owned\x07\r\u{9b}2J\u{202e}"),
+            r"\u{1b}]0;owned\u{7}\u{d}\u{9b}2J\u{202e}"
+        );
+    }
 }

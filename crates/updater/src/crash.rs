@@ -68,6 +68,7 @@ mod hook {
     /// Calls `hook` at every point that `body` passes in this thread.
     pub(crate) fn with_hook<T>(hook: impl FnMut(&str) + 'static, body: impl FnOnce() -> T) -> T {
         HOOK.set(Some(Box::new(hook)));
+        // The hook may have ended `body` and is gone then, or is still there.
         let result = body();
         HOOK.set(None);
         result

@@ -11,15 +11,39 @@
 //! Architecture invariants: an intent is durable before its effects; every effect may be repeated; nothing of a bundle is
 //! used before it is verified, and nothing of it is extracted to the disk to be loaded; trust needs no clock.
 
+mod admit;
+mod apply;
+mod commit;
+mod diagnose;
+mod start;
+mod undo;
+
+#[cfg(test)]
+mod tests;
+
+pub mod cli;
 pub mod config;
 pub mod containers;
 pub mod crash;
+pub mod daemon;
 pub mod docker;
+pub mod engine;
+pub mod env_file;
 pub mod error;
 pub mod files;
+pub mod health;
+pub mod intake;
 pub mod load;
+pub mod lock;
+pub mod postgres;
+pub mod preflight;
 pub mod process;
+pub mod progress;
+pub mod release;
 pub mod state;
 pub mod store;
+pub mod trust;
 
+pub use admit::Plan;
 pub use error::{Error, Exit, Problem, Result};
+pub use start::Started;

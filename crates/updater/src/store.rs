@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::{Digest, manifest::DataRule};
+use bundle::{
+    Digest,
+    manifest::{Backup, DataRule},
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -122,6 +125,8 @@ pub struct Update {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
+    /// The database that is saved: what the running version declares, or else what the new one does.
+    pub database: Option<Backup>,
     /// The database backup, a path on this device.
     pub backup: Option<PathBuf>,
     /// The backup that was made when nothing wrote any more, of a gated update.
@@ -134,10 +139,16 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// Bytes that the engine was sent.
     pub sent_bytes: u64,
+    /// When services were stopped on purpose.
+    pub stopped_at: Option<String>,
     /// How long services were stopped on purpose, in milliseconds.
     pub downtime_ms: Option<u64>,
     /// Since when writes are discarded, if a person said so for a rollback.
     pub discard_data_since: Option<String>,
+    /// Whether a version older than the running one is accepted.
+    pub allow_downgrade: bool,
+    /// Whether the version before was healthy when the update began; none if nothing ran.
+    pub was_healthy: Option<bool>,
 }
 
 /// A version that was or is installed.
@@ -365,6 +376,29 @@ impl Store {
         transaction.commit()?;
         crash::point(&format!("after {}", event.name()));
         Ok(state)
+    }
+
+    /// Records what went wrong.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_error(&mut self, id: i64, error: &str) -> Result<()> {
+        self.connection
+            .execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
+        Ok(())
+    }
+
+    /// Whether an update was ever in a phase since it was begun last.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn has_been(&self, id: i64, phase: Phase) -> Result<bool> {
+        let journal = self.journal(id)?;
+        let since_start = journal
+            .iter()
+            .rev()
+            .take_while(|entry| entry.event != Event::Start.name());
+        Ok(since_start.into_iter().any(|entry| entry.phase == phase.name()))
     }
 
     /// Records what was found out while a phase goes on.

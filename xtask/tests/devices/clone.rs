@@ -57,6 +57,29 @@ impl Clone {
         clone
     }
 
+    /// Another clone that saves what it needs beforehand, and is then built where there is no network at all.
+    pub(crate) fn vendored_and_released_offline() -> Self {
+        let clone = Self::new();
+        let (sh, xtask) = (clone.shell(), env!("CARGO_BIN_EXE_xtask"));
+        cmd!(sh, "{xtask} vendor").run().unwrap();
+        // `cargo xtask` itself can be compiled from what was vendored.
+        let home = tempfile::tempdir().unwrap();
+        cmd!(
+            sh,
+            "unshare --net cargo --offline --config dist/vendor/crates/config.toml fetch --locked"
+        )
+        .env("CARGO_HOME", home.path())
+        .run()
+        .unwrap();
+        let secret = key().secret_file();
+        // The builder is reached by its socket. It is not in here, but gets no source that is not local.
+        cmd!(sh, "unshare --net {xtask} release {VERSION} --offline --no-cache")
+            .env("WEBMACS_SIGNING_KEY", secret)
+            .run()
+            .unwrap();
+        clone
+    }
+
     /// Its folder.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
@@ -65,6 +88,11 @@ impl Clone {
     /// Where its bundles are.
     pub(crate) fn dist(&self) -> PathBuf {
         self.path().join("dist")
+    }
+
+    /// The checksums of its bundles.
+    pub(crate) fn sums(&self) -> String {
+        fs::read_to_string(self.dist().join("SHA256SUMS")).unwrap()
     }
 
     /// The key that its bundles are signed with.

@@ -26,3 +26,4 @@ mod registry;
 mod reproducible;
 mod support;
 mod unchanged;
+mod vendored_stage;

@@ -1,10 +1,14 @@
 //! `--plan` says everything and does nothing.
 
-use crate::support::{files::snapshot, product::Product};
+use crate::support::{
+    files::snapshot,
+    product::Product,
+    run::{Outcome, run},
+};
 
 /// A product that cannot reach any engine.
-fn without_engine(product: &Product, arguments: &[&str]) -> crate::support::run::Outcome {
-    crate::support::run::run(product.command(arguments).env("DOCKER_HOST", "unix:///nowhere.sock"))
+fn without_engine(product: &Product, arguments: &[&str]) -> Outcome {
+    run(product.command(arguments).env("DOCKER_HOST", "unix:///nowhere.sock"))
 }
 
 #[test]
@@ -57,6 +61,21 @@ fn a_plan_in_json_names_every_step_and_changes_nothing() {
     assert_eq!(targets, ["acme-api", "acme-web"]);
     assert_eq!(plan["platforms"], serde_json::json!(["linux/amd64", "linux/arm64"]));
     assert_eq!(snapshot(product.root()), before);
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn offline_means_no_network_whatever_the_machine_says() {
+    let product = Product::new();
+    let mut command = product.command(&["release", "1.0.0", "--plan", "--json", "--offline"]);
+    let plan = run(command.env("RELEASE_BUILD_NETWORK", "host")).expect(0).json();
+    let target = |plan: &serde_json::Value| plan["steps"][0]["bake"]["target"]["acme-web"]["network"].clone();
+    assert_eq!(target(&plan), "none");
+    let mut command = product.command(&["release", "1.0.0", "--plan", "--json"]);
+    let plan = run(command.env("RELEASE_BUILD_NETWORK", "host")).expect(0).json();
+    assert_eq!(target(&plan), "host");
+    let contradiction = ["release", "1.0.0", "--plan", "--offline", "--build-network", "host"];
+    product.run(&contradiction).expect(2);
 }
 
 #[test]

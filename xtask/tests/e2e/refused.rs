@@ -139,6 +139,65 @@ fn files_that_are_missing_or_contradict() {
         "service `api` runs acme-apo:1.0.0, which is not declared",
         "did you mean acme-api:1.0.0?",
     );
+    released.refuses(
+        |product| product.declare("files = [{ path = \"shared\" }]"),
+        NOT_FIT,
+        "error: shared: is declared as a file, and is a folder",
+        "name its files one by one",
+    );
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_base_image_that_is_none() {
+    let product = Product::new();
+    product.edit("Dockerfile", "FROM scratch AS api", "FROM ${BASE} AS api");
+    let outcome = product.run(&["check", "1.0.0", "--allow-dirty"]).expect(NOT_FIT);
+    outcome
+        .says("error: Dockerfile: builds on \"\", which is not an image")
+        .says("an ARG with a default before the first FROM")
+        // What was accepted is not offered again.
+        .says("hint: commit them, or the bundle cannot be made again");
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_repository_without_a_commit_and_a_folder_without_a_workspace() {
+    let product = Product::new();
+    fs::remove_dir_all(product.path(".git")).unwrap();
+    product.git(&["init", "--quiet"]);
+    product
+        .run(&["check"])
+        .expect(NOT_FIT)
+        .says("warning: this commit has no version's tag and no version was given")
+        .says("a release needs a git repository with at least one commit")
+        .says("\n1 problem to mend");
+    let folder = tempfile::tempdir().unwrap();
+    run(product.command(&["check"]).current_dir(folder.path()))
+        .expect(NOT_FIT)
+        .says("could not find `Cargo.toml`")
+        .says("hint: run this inside of a cargo workspace");
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_folder_that_cannot_be_written_is_told_before_anything_is_built() {
+    let released = Released::new();
+    let disk = SmallDisk::on(released.product.path("dist"), "1m");
+    fs::write(released.product.bundle(), "as it was").unwrap();
+    tool(
+        released.product.root(),
+        "mount",
+        &["-o", "remount,ro", released.product.path("dist").to_str().unwrap()],
+    );
+    let outcome = released.refuses_now(
+        &mut released.product.command(&["release", "1.0.0"]),
+        NOT_FIT,
+        "dist: cannot be written: Read-only file system",
+        "mend their owner or mode",
+    );
+    assert!(!outcome.stderr.contains("building"), "{outcome}");
+    drop(disk);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub enum ManifestError {
     #[error("the manifest has {0} bytes, more than the {MAX_MANIFEST_SIZE} allowed")]
     TooLarge(usize),
     /// Not JSON, a missing key, a key given twice, or a value of the wrong form.
-    #[error("the manifest cannot be read: {0}")]
+    #[error("the manifest cannot be read: {}", crate::text::one_line(.0))]
     Json(#[source] serde_json::Error),
     /// A major format version other than this program's.
     #[error("the bundle has format {found}, and this program reads format {}.x", FormatVersion::CURRENT.major)]

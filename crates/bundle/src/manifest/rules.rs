@@ -90,6 +90,9 @@ pub struct DataRule {
     /// The oldest version that can work on data of this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readable_by: Option<Version>,
+    /// The compose service that brings the data into this revision when it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated_by: Option<String>,
 }
 
 /// A key that the device's `.env` must have. A value that is already there is never changed.

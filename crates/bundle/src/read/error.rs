@@ -90,7 +90,7 @@ pub enum VerifyError {
         expected: Digest,
     },
     /// A document inside `images.tar` is not of the expected form.
-    #[error("`{name}` in images.tar cannot be read: {source}")]
+    #[error("`{name}` in images.tar cannot be read: {}", crate::text::one_line(source))]
     ImageDocument {
         /// Its path.
         name: String,
@@ -146,7 +146,8 @@ impl From<io::Error> for VerifyError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
+            // A deflate stream that is damaged, and a position that no file has, are invalid input to those who read.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::Damaged(error.to_string()),
             _ => Self::Io(error),
         }
     }

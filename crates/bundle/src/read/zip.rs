@@ -1,8 +1,9 @@
 //! Walking a zip archive, strictly.
 //!
 //! Zip says everything twice, in front of each entry and in a directory at the end, and programs
-//! differ in which they believe: so both must agree. Size and position of the directory are checked
-//! before the directory is read.
+//! differ in which they believe: so both must agree, and nothing else may be in the file, such as a second
+//! directory for other programs to find. Size and position of the directory are checked before the directory is
+//! read.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
@@ -17,10 +18,17 @@ use crate::tar_entry::{Entry, HeaderError};
 
 /// The end record without a comment (APPNOTE 4.3.16), in bytes.
 const END_LENGTH: usize = 22;
+/// The zip64 end record and its locator (APPNOTE 4.3.14 and 4.3.15), in bytes.
+const END64_LENGTH: usize = 56 + 20;
+/// What a zip64 end record without extensions says of its own size: that of what follows the number, in bytes.
+const END64_REST: u64 = 56 - 12;
 /// A bundle has at most 1024 files, manifest, signature and images.
-const MAX_ENTRIES: u16 = 1027;
+const MAX_ENTRIES: u64 = 1027;
 /// The largest directory that is read, in bytes.
-const MAX_DIRECTORY: u32 = 1024 * 1024;
+const MAX_DIRECTORY: u64 = 1024 * 1024;
+
+/// The Unix modes of programs and of other files; none where a system without modes wrote the archive.
+const MODES: [u32; 3] = [0o100_755, 0o100_644, 0];
 
 /// Gives every entry to `visit`, in the order of their contents, until `visit` breaks.
 pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit) -> Visit {
@@ -30,12 +38,7 @@ pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry,
         return Err(VerifyError::Zip("something stands before the archive".to_owned()));
     }
     archive.validate_header_consistency().map_err(refused)?;
-    let mut order = Vec::with_capacity(archive.len());
-    for index in 0..archive.len() {
-        order.push((archive.by_index_raw(index).map_err(refused)?.header_start(), index));
-    }
-    order.sort_unstable();
-    for (_, index) in order {
+    for index in in_order(&mut archive)? {
         let file = archive.by_index(index).map_err(refused)?;
         let entry = Entry {
             name: file.name_raw().to_vec(),
@@ -54,6 +57,13 @@ pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry,
                 kind,
             }
             .into());
+        }
+        // Whoever unpacks a verified bundle gets the mode, and no signature covers it. The crate's own method hides bits.
+        if !MODES.contains(&(file.external_attributes() >> 16)) {
+            let name = crate::text::shorten_bytes(&entry.name);
+            return Err(VerifyError::Zip(format!(
+                "entry `{name}` has a mode that a bundle never has"
+            )));
         }
         let offset = file
             .data_start()
@@ -83,6 +93,30 @@ pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry,
     Ok(ControlFlow::Continue(()))
 }
 
+/// The entries as they lie in the file, where they fill it up to the directory.
+fn in_order<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<Vec<usize>, VerifyError> {
+    let mut order = Vec::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        let file = archive.by_index_raw(index).map_err(refused)?;
+        let end = file
+            .data_start()
+            .and_then(|start| start.checked_add(file.compressed_size()));
+        order.push((file.header_start(), end, index));
+    }
+    order.sort_unstable();
+    let mut at = Some(0);
+    for (start, end, _) in &order {
+        if at != Some(*start) {
+            return Err(VerifyError::Zip("something stands between its entries".to_owned()));
+        }
+        at = *end;
+    }
+    if at != Some(archive.central_directory_start()) {
+        return Err(VerifyError::Zip("something stands before its directory".to_owned()));
+    }
+    Ok(order.into_iter().map(|(_, _, index)| index).collect())
+}
+
 fn refused(error: zip::result::ZipError) -> VerifyError {
     match error {
         zip::result::ZipError::Io(error) => error.into(),
@@ -106,12 +140,63 @@ fn check_end<S: Read + Seek>(source: &mut S) -> Result<(), VerifyError> {
             "the file does not end where the archive does".to_owned(),
         ));
     }
-    let entries = u16::from_le_bytes([end[10], end[11]]);
-    let directory = u32::from_le_bytes([end[12], end[13], end[14], end[15]]);
-    if entries > MAX_ENTRIES || directory > MAX_DIRECTORY {
-        return Err(VerifyError::Zip(format!("{entries} entries in {directory} bytes")));
+    let (entries, directory, position) = (number(&end, 10, 2), number(&end, 12, 4), number(&end, 16, 4));
+    let found = if directory == u64::from(u32::MAX) || position == u64::from(u32::MAX) {
+        check_end64(source, at)?
+    } else {
+        // Some programs look for a zip64 record even where this one says everything.
+        Directory {
+            entries,
+            size: directory,
+            start: position,
+            end: at,
+        }
+    };
+    if found.entries > MAX_ENTRIES || found.size > MAX_DIRECTORY {
+        let Directory { entries, size, .. } = found;
+        return Err(VerifyError::Zip(format!("{entries} entries in {size} bytes")));
     }
+    if found.start.checked_add(found.size) != Some(found.end) {
+        return Err(VerifyError::Zip("something stands after its directory".to_owned()));
+    }
+    source.seek(SeekFrom::Start(0))?;
     Ok(())
+}
+
+/// What an end record says of the directory, and where that must end.
+struct Directory {
+    entries: u64,
+    size: u64,
+    start: u64,
+    end: u64,
+}
+
+/// The zip64 end record and its locator, which stand right before the end record at `end`.
+fn check_end64<S: Read + Seek>(source: &mut S, end: u64) -> Result<Directory, VerifyError> {
+    let misplaced = || VerifyError::Zip("its zip64 record is not where it must be".to_owned());
+    let at = end.checked_sub(END64_LENGTH as u64).ok_or_else(misplaced)?;
+    source.seek(SeekFrom::Start(at))?;
+    let mut record = [0; END64_LENGTH];
+    source.read_exact(&mut record)?;
+    let placed = record.starts_with(b"PK\x06\x06")
+        && number(&record, 4, 8) == END64_REST
+        && record[56..].starts_with(b"PK\x06\x07")
+        && number(&record, 56 + 8, 8) == at;
+    if !placed {
+        return Err(misplaced());
+    }
+    Ok(Directory {
+        entries: number(&record, 32, 8),
+        size: number(&record, 40, 8),
+        start: number(&record, 48, 8),
+        end: at,
+    })
+}
+
+/// The little-endian number of `length` bytes at `from`.
+fn number(bytes: &[u8], from: usize, length: usize) -> u64 {
+    let digits = bytes[from..from + length].iter().rev();
+    digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The content of one entry.

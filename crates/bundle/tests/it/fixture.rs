@@ -278,6 +278,7 @@ fn manifest(
         data: DataRule {
             revision: 2,
             readable_by: Some("2.0.0".parse().unwrap()),
+            migrated_by: Some("backend".to_owned()),
         },
         environment: vec![
             EnvironmentKey {

@@ -65,6 +65,9 @@ pub(crate) fn endless_tar(entries: &[Raw]) -> Vec<u8> {
         header.set_entry_type(tar::EntryType::new(entry.kind));
         header.set_size(entry.size.unwrap_or(entry.content.len() as u64));
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_cksum();
         tar.extend_from_slice(header.as_bytes());
         tar.extend_from_slice(&entry.content);
@@ -441,6 +444,24 @@ fn manifest_of_another_bundle() {
     other.files[0].sha256 = bundle::Digest::of(b"other").into();
     let json = other.to_json().unwrap();
     check_entries(|entries| entries[0].content = json, "is not what the manifest says");
+}
+
+/// Errors are shown at terminals: what they quote of a bundle nobody vouches for must not steer one.
+#[test]
+fn control_characters_in_the_manifest() {
+    let mut entries = good_entries();
+    let json = String::from_utf8(entries[0].content.clone()).unwrap();
+    let title = format!(r"\u001b]0;owned\u0007{}", "x".repeat(10_000));
+    entries[0].content = json
+        .replacen(r#""role": "installer""#, &format!(r#""role": "{title}""#), 1)
+        .into();
+    let error = verify(Cursor::new(gz(&tar(&entries))), &Trust::Unsigned, &|_| {}).expect_err("unknown role");
+    let text = error.to_string();
+    assert!(
+        text.starts_with(r"the manifest cannot be read: unknown variant `\u{1b}]0;owned\u{7}xxx"),
+        "{text}"
+    );
+    assert!(text.contains(" at line ") && text.len() < 400, "{text}");
 }
 
 /// The file cannot be read: that is no judgement about the bundle.

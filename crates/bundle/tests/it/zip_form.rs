@@ -111,6 +111,124 @@ fn data_in_front() {
     check(bytes, "the zip archive is refused");
 }
 
+/// The parts of a good zip bundle: entries, directory, end record.
+fn parts() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let bytes = fixture::zip();
+    let end = bytes.len() - 22;
+    let directory = u32::from_le_bytes(bytes[end + 16..end + 20].try_into().unwrap()) as usize;
+    (
+        bytes[..directory].to_vec(),
+        bytes[directory..end].to_vec(),
+        bytes[end..].to_vec(),
+    )
+}
+
+/// A bundle whose directory lies `by` bytes farther back than in the good one.
+fn moved(before: &[u8], by: usize, after: &[u8], end: &[u8]) -> Vec<u8> {
+    let (entries, directory, _) = parts();
+    let mut end = end.to_vec();
+    end[16..20].copy_from_slice(&u32::try_from(entries.len() + by).unwrap().to_le_bytes());
+    [&entries, before, &directory, after, &end].concat()
+}
+
+#[test]
+fn second_directory() {
+    let (_, directory, end) = parts();
+    let second = [&directory[..], &end].concat();
+    check(
+        moved(&second, second.len(), b"", &end),
+        "something stands before its directory",
+    );
+    check(moved(b"", 0, &second, &end), "something stands after its directory");
+}
+
+/// Python, for one, believes a zip64 record wherever there is one.
+#[test]
+fn zip64_record_that_only_some_programs_read() {
+    let (entries, directory, end) = parts();
+    let record = |start: usize| {
+        let at = (entries.len() + directory.len()) as u64;
+        let mut record = b"PK\x06\x06".to_vec();
+        for number in [44, 45 | 45 << 16, 5, 5, directory.len() as u64, start as u64] {
+            record.extend(u64::to_le_bytes(number));
+        }
+        // Versions and disk numbers have 12 bytes together.
+        record.splice(16..16, [0; 4]);
+        record.extend(b"PK\x06\x07\0\0\0\0");
+        record.extend(at.to_le_bytes());
+        record.extend([1, 0, 0, 0]);
+        record
+    };
+    let good = record(entries.len());
+    check(moved(b"", 0, &good, &end), "something stands after its directory");
+    let with = |record: &[u8]| {
+        let mut bytes = moved(b"", 0, record, &end);
+        let position = bytes.len() - 6;
+        bytes[position..position + 4].fill(0xff);
+        bytes
+    };
+    check(with(&record(entries.len() - 1)), "something stands after its directory");
+    check(
+        with(&[&good[..], &good].concat()),
+        "its zip64 record is not where it must be",
+    );
+    let mut many = good.clone();
+    many[32] = 0xff;
+    many[39] = 0xff;
+    check(with(&many), "18374686479671623935 entries");
+    // The control: a record that is needed is read.
+    verify(Cursor::new(with(&good)), &Trust::Unsigned, &|_| {}).unwrap();
+    // As archives of more than 4 GiB are written: the end record tells neither size nor position.
+    let mut bytes = with(&good);
+    let size = bytes.len() - 10;
+    bytes[size..size + 4].fill(0xff);
+    verify(Cursor::new(bytes), &Trust::Unsigned, &|_| {}).unwrap();
+}
+
+#[test]
+fn something_between_entries() {
+    let bytes = fixture::zip();
+    let second = bytes
+        .windows(4)
+        .skip(1)
+        .position(|window| window == b"PK\x03\x04")
+        .unwrap()
+        + 1;
+    let (_, mut directory, mut end) = parts();
+    let mut entries = bytes[..bytes.len() - 22 - directory.len()].to_vec();
+    entries.splice(second..second, *b"hidden");
+    end[16..20].copy_from_slice(&u32::try_from(entries.len()).unwrap().to_le_bytes());
+    let mut at = 0;
+    while at < directory.len() {
+        let field = |from: usize| directory[at + from..].first_chunk().map(|b| u16::from_le_bytes(*b));
+        let length = 46
+            + [28, 30, 32]
+                .map(|from| usize::from(field(from).unwrap()))
+                .iter()
+                .sum::<usize>();
+        let start = u32::from_le_bytes(directory[at + 42..at + 46].try_into().unwrap());
+        if start > 0 {
+            directory[at + 42..at + 46].copy_from_slice(&(start + 6).to_le_bytes());
+        }
+        at += length;
+    }
+    check(
+        [entries, directory, end].concat(),
+        "something stands between its entries",
+    );
+}
+
+#[test]
+fn modes_that_a_bundle_never_has() {
+    for mode in [0o104_755_u32, 0o100_666, 0o020_644, 0o010_644] {
+        let (_, directory, _) = parts();
+        let mut bytes = fixture::zip();
+        let at = bytes.len() - 22 - directory.len() + 38;
+        bytes[at..at + 4].copy_from_slice(&(mode << 16).to_le_bytes());
+        check(bytes, "entry `manifest.json` has a mode that a bundle never has");
+    }
+}
+
 #[test]
 fn cut_off() {
     let bytes = fixture::zip();
@@ -137,4 +255,15 @@ fn changed_layer() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     check(bytes, "not what the manifest says");
+}
+
+/// Damage is a refusal, not a disk that cannot be read.
+#[test]
+fn damaged_deflate_stream() {
+    let mut bytes = fixture::zip();
+    let name = bytes.windows(13).position(|window| window == b"manifest.json").unwrap();
+    let extra = usize::from(u16::from_le_bytes([bytes[name - 2], bytes[name - 1]]));
+    // A deflate block of the reserved type.
+    bytes[name + 13 + extra] |= 0b110;
+    check(bytes, "the bundle is damaged");
 }

@@ -10,9 +10,9 @@ use bundle::{
 
 use super::{
     BuildSource, BuiltImage, Compression, Declaration, EnvironmentValue, ExtraFile, Image, PrebuiltBinary, ROOT,
-    RegistryImage, Signing, Updater, raw, split_tag,
+    RegistryImage, Signing, Updater, VendorStage, raw, split_tag,
 };
-use crate::Problem;
+use crate::{Problem, problem::nearest};
 
 /// Checks what serde could read, all of it.
 ///
@@ -27,6 +27,7 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
     let updater = raw
         .updater
         .and_then(|updater| updater_source(updater, &platforms, &mut problems));
+    let vendor_stages = vendor_stages(raw.vendor_stages, &images, updater.as_ref(), &mut problems);
     let environment = environment(raw.environment, &mut problems);
     if raw.bundles.is_empty() {
         problems.add("bundles", "is empty: a release writes at least one bundle");
@@ -108,6 +109,7 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
         minimum_upgradable_version: raw.minimum_upgradable_version,
         security_epoch: raw.security_epoch,
         lock_file,
+        vendor_stages,
         product,
     })
 }
@@ -361,6 +363,68 @@ fn updater_source(raw: raw::Updater, platforms: &[Platform], problems: &mut Prob
         }
     }
     Some(Updater::Prebuilt(prebuilt))
+}
+
+fn vendor_stages(
+    declared: Vec<raw::VendorStage>,
+    images: &[Image],
+    updater: Option<&Updater>,
+    problems: &mut Problems,
+) -> Vec<VendorStage> {
+    let images = images.iter().filter_map(|image| match image {
+        Image::Built(built) => Some(&built.build),
+        Image::Registry(_) => None,
+    });
+    let updater = match updater {
+        Some(Updater::Built(build)) => Some(build),
+        _ => None,
+    };
+    let mut used: Vec<String> = images
+        .chain(updater)
+        .map(|build| build.dockerfile.display().to_string())
+        .collect();
+    used.sort();
+    used.dedup();
+    let mut stages: Vec<VendorStage> = Vec::new();
+    for (index, raw) in declared.into_iter().enumerate() {
+        let key = format!("vendor-stages[{index}]");
+        let dockerfile = raw.dockerfile.as_deref().unwrap_or("Dockerfile");
+        if !used.iter().any(|used| used == dockerfile) {
+            let hint = match nearest(dockerfile, used.iter().map(String::as_str)) {
+                Some(right) => format!("did you mean `{right}`?"),
+                None => "name the Dockerfile of an image or of the updater".to_owned(),
+            };
+            problems.add_with_hint(
+                &format!("{key}.dockerfile"),
+                format!(
+                    "nothing is built from \"{dockerfile}\", expected one of: {}",
+                    used.join(", ")
+                ),
+                hint,
+            );
+        }
+        let is_in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if !raw.stage.starts_with(|c: char| c.is_ascii_alphabetic()) || !raw.stage.chars().all(is_in_name) {
+            problems.add_with_hint(
+                &format!("{key}.stage"),
+                format!("\"{}\" is not a stage's name", raw.stage),
+                "write the name that `FROM … AS name` gives it",
+            );
+        }
+        let stage = VendorStage {
+            dockerfile: problems.path(&format!("{key}.dockerfile"), dockerfile),
+            stage: raw.stage.to_lowercase(),
+        };
+        if stages.contains(&stage) {
+            problems.add_with_hint(
+                &key,
+                format!("stage \"{}\" of {dockerfile} is declared twice", stage.stage),
+                "remove one of them",
+            );
+        }
+        stages.push(stage);
+    }
+    stages
 }
 
 fn environment(

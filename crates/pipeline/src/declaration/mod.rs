@@ -71,6 +71,8 @@ pub struct Declaration {
     pub security_epoch: u64,
     /// The lock file, relative to the workspace.
     pub lock_file: PathBuf,
+    /// The stages that are built beforehand.
+    pub vendor_stages: Vec<VendorStage>,
 }
 
 /// An image of the product.
@@ -164,6 +166,15 @@ pub struct PrebuiltBinary {
     pub sha256: String,
 }
 
+/// A stage that is built beforehand for releases without a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VendorStage {
+    /// The Dockerfile, relative to the workspace.
+    pub dockerfile: PathBuf,
+    /// The stage's name, in lower case as BuildKit compares it.
+    pub stage: String,
+}
+
 /// Who signs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signing {
@@ -195,6 +206,15 @@ impl Declaration {
             Image::Built(built) => Some(built),
             Image::Registry(_) => None,
         })
+    }
+
+    /// Everything that is built from a Dockerfile: images, and the updater.
+    pub fn build_sources(&self) -> impl Iterator<Item = &BuildSource> {
+        let updater = match &self.updater {
+            Some(Updater::Built(build)) => Some(build),
+            _ => None,
+        };
+        self.built_images().map(|image| &image.build).chain(updater)
     }
 
     /// The images that are taken from a registry.

@@ -79,6 +79,21 @@ pub struct Release {
     /// The file that pins registry images, relative to the workspace.
     #[serde(default = "default_lock_file")]
     pub lock_file: String,
+    /// Stages that need a network, such as one that installs packages. `vendor` builds them, and a release
+    /// without a network uses what it saved.
+    #[serde(default)]
+    pub vendor_stages: Vec<VendorStage>,
+}
+
+/// A stage that is built beforehand for releases without a network.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VendorStage {
+    /// The Dockerfile, relative to the workspace; an image or the updater is built from it.
+    #[serde(default)]
+    pub dockerfile: Option<String>,
+    /// The stage's name. It starts with `FROM --platform=$BUILDPLATFORM` and reads nothing of the build context.
+    pub stage: String,
 }
 
 /// One image: built from a Dockerfile, or taken from a registry.
@@ -225,6 +240,9 @@ pub struct Data {
     /// The oldest version of the product that can work on data of this revision.
     #[serde(default)]
     pub readable_by: Option<Version>,
+    /// The compose service that migrates the data when it starts. Default: the health check's service.
+    #[serde(default)]
+    pub migrated_by: Option<String>,
 }
 
 /// What a key in `.env` gets when it is missing.

@@ -94,6 +94,32 @@ fn two_images_with_one_name_are_refused() {
 }
 
 #[test]
+fn a_stage_to_vendor_belongs_to_a_dockerfile_that_is_built_from() {
+    let text = check(|value| {
+        value["images"][0]["dockerfile"] = json!("docker/Dockerfile");
+        value["vendor-stages"] = json!([
+            { "dockerfile": "docker/Dockerfiel", "stage": "toolchain" },
+            { "dockerfile": "docker/Dockerfile", "stage": "two words" },
+            { "dockerfile": "docker/Dockerfile", "stage": "Tools" },
+            { "dockerfile": "docker/Dockerfile", "stage": "tools" },
+        ]);
+    });
+    for expected in [
+        "error: workspace.metadata.release.vendor-stages[0].dockerfile: nothing is built from \"docker/Dockerfiel\", \
+         expected one of: docker/Dockerfile\n  hint: did you mean `docker/Dockerfile`?",
+        "vendor-stages[1].stage: \"two words\" is not a stage's name",
+        "vendor-stages[3]: stage \"tools\" of docker/Dockerfile is declared twice",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in:\n{text}");
+    }
+    let text = check(|value| value["vendor-stages"] = json!([{ "target": "toolchain" }]));
+    assert!(
+        text.contains("vendor-stages[0].target: unknown key \"target\", expected one of: dockerfile, stage"),
+        "{text}"
+    );
+}
+
+#[test]
 fn floating_references_are_refused() {
     for reference in ["postgres", "postgres:latest", "localhost:5000/postgres"] {
         let text = check(|value| value["images"][1] = json!({ "reference": reference }));

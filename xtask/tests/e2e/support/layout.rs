@@ -7,6 +7,17 @@ use serde_json::{Value, json};
 
 /// Writes a layout with one image that holds `content` in a file, for `architectures`; gives its digest.
 pub(crate) fn write(folder: &Path, architectures: &[&str], content: &str) -> Digest {
+    write_layers(folder, architectures, |architecture| {
+        tar_with("base", 0o644, format!("{content} for {architecture}\n").as_bytes())
+    })
+}
+
+/// Writes a layout with one image that holds nothing but a program, for one architecture; gives its digest.
+pub(crate) fn write_program(folder: &Path, architecture: &str, name: &str, program: &[u8]) -> Digest {
+    write_layers(folder, &[architecture], |_| tar_with(name, 0o755, program))
+}
+
+fn write_layers(folder: &Path, architectures: &[&str], layer: impl Fn(&str) -> Vec<u8>) -> Digest {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let put = |media_type: &str, bytes: &[u8]| -> Value {
@@ -16,7 +27,7 @@ pub(crate) fn write(folder: &Path, architectures: &[&str], content: &str) -> Dig
     };
     let mut manifests = Vec::new();
     for architecture in architectures {
-        let layer = tar_with("base", &format!("{content} for {architecture}\n"));
+        let layer = layer(architecture);
         let config = json!({
             // As every real image has them; where they are missing, BuildKit fills them in when it exports.
             "created": "2026-01-01T00:00:00Z",
@@ -48,12 +59,12 @@ pub(crate) fn write(folder: &Path, architectures: &[&str], content: &str) -> Dig
     Digest::of(index.to_string().as_bytes())
 }
 
-fn tar_with(name: &str, content: &str) -> Vec<u8> {
+fn tar_with(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
-    header.set_mode(0o644);
+    header.set_mode(mode);
     header.set_mtime(1);
     let mut archive = tar::Builder::new(Vec::new());
-    archive.append_data(&mut header, name, content.as_bytes()).unwrap();
+    archive.append_data(&mut header, name, content).unwrap();
     archive.into_inner().unwrap()
 }

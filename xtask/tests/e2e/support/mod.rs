@@ -5,3 +5,4 @@ pub(crate) mod layout;
 pub(crate) mod product;
 pub(crate) mod registry;
 pub(crate) mod run;
+pub(crate) mod server;

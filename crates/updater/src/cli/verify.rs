@@ -10,7 +10,8 @@ use bundle::read::{Origin, Trust, VerifiedBundle, VerifyError, verify};
 use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
 use serde::Serialize;
 
-use crate::cli::{Outcome, VerifyArguments};
+use super::VerifyArguments;
+use crate::Exit;
 
 /// A minisign public key file has two short lines.
 const MAX_KEY_FILE: u64 = 4096;
@@ -19,7 +20,7 @@ const MAX_KEY_FILE: u64 = 4096;
 ///
 /// # Errors
 /// Only where `out` or `err` cannot be written.
-pub(crate) fn run(arguments: &VerifyArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Outcome> {
+pub(super) fn run(arguments: &VerifyArguments, out: &mut impl Write, err: &mut impl Write) -> io::Result<Exit> {
     let checked = check(arguments);
     match &checked {
         Ok(report) if report.signed_by.is_none() => writeln!(
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &VerifyArguments, out: &mut impl Write, err: &mut i
     } else if let Ok(report) = &checked {
         report.write(out)?;
     }
-    Ok(checked.map_or_else(|error| error.outcome(), |_| Outcome::Done))
+    Ok(checked.map_or_else(|error| error.exit(), |_| Exit::Done))
 }
 
 /// Why there is no verified bundle.
@@ -65,12 +66,12 @@ enum Problem {
 }
 
 impl Problem {
-    fn outcome(&self) -> Outcome {
+    fn exit(&self) -> Exit {
         match self {
-            Self::Open { .. } | Self::ReadKey { .. } => Outcome::Unreadable,
-            Self::Key { .. } => Outcome::Usage,
-            Self::Bundle(error) if error.is_unreadable() => Outcome::Unreadable,
-            Self::Bundle(_) => Outcome::Refused,
+            Self::Open { .. } | Self::ReadKey { .. } => Exit::Failed,
+            Self::Key { .. } => Exit::Usage,
+            Self::Bundle(error) if error.is_unreadable() => Exit::Failed,
+            Self::Bundle(_) => Exit::Refused,
         }
     }
 

@@ -1,0 +1,430 @@
+//! Verifying: is the bundle whole and trusted, and can this device take it? Nothing is changed.
+//!
+//! The file is opened once; what is used later is read from this very file, and hashed again then. All problems are
+//! reported at once ([`crate::preflight`]).
+
+use std::{fs, io::Read as _, path::Path};
+
+use bundle::{
+    Platform,
+    manifest::{Manifest, PlatformImage},
+    read::{Trust, VerifiedBundle, verify},
+};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Problem, Result,
+    containers::{EngineFacts, Service, Stack},
+    engine::{Opened, Updater},
+    env_file::EnvFile,
+    files,
+    health::{self, Question},
+    load,
+    postgres::Postgres,
+    preflight::{self, Disk, Gate, Inputs, Permissions},
+    release,
+    state::Event,
+    store::{Change, Release, Update},
+    trust,
+};
+
+/// No image configuration is larger, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// What an update would do, and what stands against it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The version that runs; none if nothing is installed.
+    pub current: Option<Version>,
+    /// The version that the bundle brings.
+    pub version: Version,
+    /// The trusted key that signed it.
+    pub signed_by: Option<String>,
+    /// What changed.
+    pub changelog: String,
+    /// Bytes of layers that the engine lacks and is sent.
+    pub bytes_to_send: u64,
+    /// The services that are recreated.
+    pub restarts: Vec<String>,
+    /// Whether services stop for the migration.
+    pub gated: bool,
+    /// What rolling back will mean afterwards.
+    pub rollback: String,
+    /// Free and needed disk.
+    pub disk: Vec<String>,
+    /// What stands against it.
+    pub problems: Vec<Problem>,
+}
+
+/// What was found out about a bundle and this device.
+struct Findings {
+    engine: EngineFacts,
+    services: Result<Vec<Service>, String>,
+    current: Option<Release>,
+    disk: Vec<Disk>,
+    problems: Vec<Problem>,
+    gate: Gate,
+}
+
+impl Updater<'_> {
+    /// Opens and verifies the bundle of an update.
+    pub(crate) fn open(&mut self, update: &Update) -> Result<Opened> {
+        let path = update.bundle.clone().ok_or_else(|| {
+            Error::refused(
+                "the update has no bundle",
+                "drop its bundle into updates/, or upload it",
+            )
+        })?;
+        let bundle = self.open_path(&path)?;
+        Ok(Opened {
+            update: update.id,
+            bundle,
+            engine: self.engine.facts()?,
+        })
+    }
+
+    /// Opens and verifies a bundle by the keys that this device trusts.
+    ///
+    /// # Errors
+    /// It cannot be read or is refused.
+    pub fn open_path(&self, path: &Path) -> Result<VerifiedBundle<fs::File>> {
+        let keys = trust::read(&self.config.trusted_keys())?;
+        let file = fs::File::open(path).map_err(Error::io("read", path))?;
+        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        self.progress.begin("verifying", Some(size));
+        let trust = match keys.keys() {
+            [] => Trust::Unsigned,
+            _ => Trust::Keys(&keys),
+        };
+        Ok(verify(file, &trust, &|bytes| self.progress.advance(bytes))?)
+    }
+
+    /// The phase "verifying".
+    pub(crate) fn admit(&mut self, update: &Update) -> Result<(Event, Change)> {
+        let mut opened = match self.take_open(update) {
+            Some(opened) => opened,
+            None => self.open(update)?,
+        };
+        let manifest = opened.bundle.manifest().clone().into_inner();
+        let digest = opened.bundle.manifest_digest();
+        self.store
+            .set_identity(update.id, &manifest.version, &manifest.changelog, digest)?;
+        let mut facts = update.facts.clone();
+        if opened.bundle.signed_by().is_none() {
+            let text = "nobody vouches for this bundle: no key is trusted on this device";
+            self.progress
+                .note(&format!("warning: {text}; hint: updater trust add KEY"));
+            facts.warnings.push(text.to_owned());
+        }
+        for image in manifest.image_details.iter().filter(|image| image.substitute) {
+            facts.warnings.push(format!(
+                "{} is made from a stand-in: not for production",
+                image.reference
+            ));
+        }
+        let permissions = Permissions {
+            downgrade: facts.allow_downgrade,
+        };
+        let work = self.work_folder(update);
+        let findings = self.examine(&mut opened.bundle, &manifest, &work, permissions, &opened.engine)?;
+        if !findings.problems.is_empty() {
+            return Err(Error::Problems(findings.problems));
+        }
+        if let Some(current) = &findings.current {
+            let old = release::manifest(current)?.and_then(|manifest| manifest.backup);
+            facts.database = old.or_else(|| manifest.backup.clone());
+            facts.was_healthy = Some(self.is_healthy(current)?);
+            self.store.set_releases(update.id, Some(current.id), None)?;
+        }
+        self.save_for_undo(&work)?;
+        self.keep_open(opened);
+        let event = if findings.gate == Gate::Gated {
+            Event::VerifiedGated
+        } else {
+            Event::Verified
+        };
+        Ok((
+            event,
+            Change {
+                facts: Some(facts),
+                ..Change::default()
+            },
+        ))
+    }
+
+    /// What applying a bundle would do. Changes nothing that matters, and leaves nothing behind.
+    ///
+    /// # Errors
+    /// The bundle is refused, or the device cannot be asked.
+    pub fn plan(&mut self, path: &Path, permissions: Permissions) -> Result<Plan> {
+        let mut bundle = self.open_path(path)?;
+        let manifest = bundle.manifest().clone().into_inner();
+        let engine = self.engine.facts()?;
+        let work = self.config.work().join(format!("plan-{}", std::process::id()));
+        let findings = self.examine(&mut bundle, &manifest, &work, permissions, &engine);
+        files::remove(&work)?;
+        let findings = findings?;
+        let restarts = self.restarts(&findings, &manifest)?;
+        let rollback = match &findings.current {
+            None => "nothing was installed before, so there is nothing to go back to".to_owned(),
+            Some(current) if findings.gate == Gate::Gated => format!(
+                "{} cannot read the data afterwards: once the update is complete, going back discards what was written since",
+                current.version
+            ),
+            Some(current) => format!(
+                "{} can be brought back at any time, no data is touched",
+                current.version
+            ),
+        };
+        Ok(Plan {
+            current: findings.current.as_ref().map(|release| release.version.clone()),
+            version: manifest.version.clone(),
+            signed_by: bundle.signed_by().map(|key| key.id().to_string()),
+            changelog: manifest.changelog.clone(),
+            bytes_to_send: load::missing_bytes(self.engine, &self.store, &findings.engine, &manifest)?,
+            restarts,
+            gated: findings.gate == Gate::Gated,
+            rollback,
+            disk: findings
+                .disk
+                .iter()
+                .map(|disk| {
+                    format!(
+                        "{}: {} of {} free bytes in {}",
+                        disk.what, disk.needed, disk.free, disk.folder
+                    )
+                })
+                .collect(),
+            problems: findings.problems,
+        })
+    }
+
+    fn examine(
+        &self,
+        bundle: &mut VerifiedBundle<fs::File>,
+        manifest: &Manifest,
+        work: &Path,
+        permissions: Permissions,
+        engine: &EngineFacts,
+    ) -> Result<Findings> {
+        let engine = engine.clone();
+        let current = self.store.current()?;
+        let services = self.new_services(bundle, manifest, work)?;
+        let disk = self.disk(&engine, manifest, current.as_ref())?;
+        let version_in_env = release::version_in_env(self.config, current.as_ref())?;
+        let mut problems = Vec::new();
+        let known = services.as_deref().unwrap_or_default();
+        let database = match self.database(bundle, manifest, current.as_ref(), known, &engine.platform) {
+            Ok(database) => database,
+            Err(error) => {
+                problems.push(
+                    Problem::new(
+                        "database",
+                        format!("cannot be asked, so it could not be saved: {error}"),
+                    )
+                    .hint("start it, or look at its log: docker compose logs"),
+                );
+                None
+            }
+        };
+        problems.extend(preflight::problems(&Inputs {
+            manifest,
+            current: current.as_ref(),
+            version_in_env: version_in_env.as_deref().filter(|_| current.is_some()),
+            engine: &engine,
+            services: &services,
+            disk: &disk,
+            security_epoch: self.store.security_epoch()?,
+            product: self.config.product.as_str(),
+            updater: &version(),
+            database,
+            permissions,
+        }));
+        let gate = current.as_ref().map_or(Gate::Open, |current| {
+            preflight::gate(current, &manifest.version, &manifest.data)
+        });
+        Ok(Findings {
+            engine,
+            services,
+            current,
+            disk,
+            problems,
+            gate,
+        })
+    }
+
+    /// What the new compose file makes of the new environment, both written to the side.
+    fn new_services(
+        &self,
+        bundle: &mut VerifiedBundle<fs::File>,
+        manifest: &Manifest,
+        work: &Path,
+    ) -> Result<Result<Vec<Service>, String>> {
+        files::make_folder(work)?;
+        let stack = self.write_new_files(bundle, manifest, work)?;
+        Ok(self.engine.services(&stack).map_err(|error| error.to_string()))
+    }
+
+    /// Writes the new compose file and the environment that goes with it into `work`.
+    pub(crate) fn write_new_files(
+        &self,
+        bundle: &mut VerifiedBundle<fs::File>,
+        manifest: &Manifest,
+        work: &Path,
+    ) -> Result<Stack> {
+        use bundle::manifest::FileRole;
+        let compose = work.join("new-compose.yml");
+        let file = manifest.files.iter().find(|file| file.role == FileRole::Compose);
+        let file = file.ok_or_else(|| Error::refused("the bundle has no compose file", "make it again"))?;
+        let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &compose))?;
+        files::write_with(&compose, 0o644, |out| std::io::copy(&mut content, out).map(drop))?;
+        let env_path = self.config.env();
+        let old = match fs::read_to_string(&env_path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Error::io("read", &env_path)(error)),
+        };
+        let mut env = EnvFile::parse(&old);
+        release::complete(&mut env, &manifest.environment, &manifest.version.to_string())?;
+        let env_file = work.join("new-env");
+        files::write(&env_file, env.text().as_bytes(), 0o600)?;
+        Ok(Stack {
+            folder: self.config.folder.clone(),
+            files: vec![compose],
+            env_file: Some(env_file),
+        })
+    }
+
+    fn disk(&self, engine: &EngineFacts, manifest: &Manifest, current: Option<&Release>) -> Result<Vec<Disk>> {
+        let images = load::disk_needed(self.engine, &self.store, engine, manifest)?;
+        let dump = match (current, &manifest.backup) {
+            (Some(current), Some(backup)) => {
+                let stack = release::stack(self.config, current);
+                let postgres = Postgres {
+                    engine: self.engine,
+                    stack: &stack,
+                    backup,
+                };
+                // A database that does not answer is reported as such.
+                postgres.size().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        let mut disks = Vec::new();
+        for (what, folder, needed) in [
+            ("loading images", &engine.root, images),
+            ("saving the database", &self.config.backups(), dump),
+        ] {
+            let stat = rustix::fs::statvfs(folder).map_err(|error| Error::io("measure", folder)(error.into()))?;
+            disks.push(Disk {
+                what,
+                folder: folder.display().to_string(),
+                free: stat.f_bavail.saturating_mul(stat.f_frsize),
+                needed,
+            });
+        }
+        // On one file system, both come together.
+        if let [images, dump] = disks.as_mut_slice()
+            && images.free == dump.free
+        {
+            dump.needed = dump.needed.saturating_add(images.needed);
+        }
+        Ok(disks)
+    }
+
+    /// The database's major version now, and that of the new image where it says so.
+    fn database(
+        &self,
+        bundle: &mut VerifiedBundle<fs::File>,
+        manifest: &Manifest,
+        current: Option<&Release>,
+        services: &[Service],
+        platform: &Platform,
+    ) -> Result<Option<(u32, Option<u32>)>> {
+        let (Some(current), Some(backup)) = (current, &manifest.backup) else {
+            return Ok(None);
+        };
+        let stack = release::stack(self.config, current);
+        let now = Postgres {
+            engine: self.engine,
+            stack: &stack,
+            backup,
+        }
+        .major()?;
+        let reference = services
+            .iter()
+            .find(|service| service.name == backup.service)
+            .and_then(|service| service.image.as_ref());
+        let image = manifest
+            .image_details
+            .iter()
+            .find(|image| Some(&image.reference) == reference);
+        let new = image
+            .and_then(|image| image.on(platform))
+            .and_then(|image| postgres_major(bundle, image));
+        Ok(Some((now, new)))
+    }
+
+    fn restarts(&self, findings: &Findings, manifest: &Manifest) -> Result<Vec<String>> {
+        let Ok(services) = &findings.services else {
+            return Ok(Vec::new());
+        };
+        let Some(current) = &findings.current else {
+            return Ok(services.iter().map(|service| service.name.clone()).collect());
+        };
+        let pins = release::pins(services, manifest, &findings.engine)?;
+        Ok(pins
+            .iter()
+            .filter(|(service, pin)| current.pins.get(*service).is_none_or(|old| old.id != pin.id))
+            .map(|(service, _)| service.clone())
+            .collect())
+    }
+
+    fn is_healthy(&self, current: &Release) -> Result<bool> {
+        let stack = release::stack(self.config, current);
+        let manifest = release::manifest(current)?;
+        let question = Question {
+            stack: &stack,
+            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
+            only: None,
+        };
+        Ok(health::is_healthy(self.engine, question))
+    }
+
+    /// Copies what the switch replaces and what no release folder holds.
+    fn save_for_undo(&self, work: &Path) -> Result<()> {
+        let env = self.config.env();
+        if env.is_file() {
+            files::copy(&env, &work.join("env"))?;
+        }
+        Ok(())
+    }
+}
+
+/// This program's version.
+pub(crate) fn version() -> Version {
+    Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0))
+}
+
+/// The major version that an image of PostgreSQL says to bring, in `PG_MAJOR`, as the official ones do.
+fn postgres_major(bundle: &mut VerifiedBundle<fs::File>, image: &PlatformImage) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Image {
+        config: Option<Settings>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Settings {
+        #[serde(default)]
+        env: Option<Vec<String>>,
+    }
+    let mut json = Vec::new();
+    let blob = bundle.open_blob(&image.config).ok()?;
+    blob.take(MAX_CONFIG).read_to_end(&mut json).ok()?;
+    let image: Image = serde_json::from_slice(&json).ok()?;
+    let variables = image.config?.env?;
+    variables
+        .iter()
+        .find_map(|line| line.strip_prefix("PG_MAJOR=")?.parse().ok())
+}

@@ -1,0 +1,150 @@
+//! Results as text.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    Plan,
+    state::Phase,
+    store::{Release, Update},
+};
+
+/// What `updater status` tells.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) product: String,
+    /// The version that runs; none if nothing is installed.
+    pub(super) current: Option<Release>,
+    /// The version that a rollback brings back.
+    pub(super) previous: Option<Release>,
+    /// The update that is under way or stuck, or else the newest one.
+    pub(super) update: Option<UpdateView>,
+    /// Whoever is at work.
+    pub(super) busy: Option<String>,
+    /// What the containers do.
+    pub(super) containers: Vec<crate::containers::ContainerFacts>,
+    /// Why the containers are not known.
+    pub(super) engine_error: Option<String>,
+}
+
+/// An update as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct UpdateView {
+    status: crate::state::Status,
+    phase: Phase,
+    #[serde(flatten)]
+    update: Update,
+}
+
+impl From<Update> for UpdateView {
+    fn from(update: Update) -> Self {
+        Self {
+            status: update.state.phase.status(),
+            phase: update.state.phase,
+            update,
+        }
+    }
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    // Writing to a String cannot fail.
+    match &status.current {
+        Some(release) => writeln!(out, "{} {}", status.product, release.version),
+        None => writeln!(out, "{} is not installed", status.product),
+    }
+    .ok();
+    if let Some(release) = &status.previous {
+        writeln!(out, "  before     {}", release.version).ok();
+    }
+    if let Some(busy) = &status.busy {
+        writeln!(out, "  at work    {busy}").ok();
+    }
+    if let Some(UpdateView { update, phase, .. }) = &status.update {
+        writeln!(out, "  update     {} {phase}", update.version).ok();
+        if let Some(error) = &update.error {
+            writeln!(out, "  error      {}", indented(error)).ok();
+        }
+        if *phase == Phase::Stuck {
+            writeln!(out, "  hint       mend what the error names, then `updater retry`").ok();
+        }
+    }
+    for container in &status.containers {
+        writeln!(
+            out,
+            "  {:<10} {}{}",
+            container.service,
+            container.state,
+            match container.health {
+                crate::containers::ContainerHealth::None => String::new(),
+                health => format!(", {health:?}").to_lowercase(),
+            }
+        )
+        .ok();
+    }
+    if let Some(error) = &status.engine_error {
+        writeln!(out, "  containers not known: {}", indented(error)).ok();
+    }
+    text.trim_end().to_owned()
+}
+
+pub(super) fn history(updates: &[UpdateView]) -> String {
+    let mut text = String::new();
+    for UpdateView { update, phase, .. } in updates {
+        let when = update
+            .completed_on
+            .as_deref()
+            .or(update.started_on.as_deref())
+            .unwrap_or(&update.created_on);
+        writeln!(text, "{when}  {:<12} {phase}", update.version.to_string()).ok();
+        if let Some(error) = &update.error {
+            writeln!(text, "    {}", indented(error)).ok();
+        }
+        for warning in &update.facts.warnings {
+            writeln!(text, "    warning: {warning}").ok();
+        }
+    }
+    match text.trim_end() {
+        "" => "no update was ever tried".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    let out = &mut text;
+    let current = plan.current.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+    writeln!(out, "{current} → {}", plan.version).ok();
+    match &plan.signed_by {
+        Some(id) => writeln!(out, "  signed by  {id} (trusted)"),
+        None => writeln!(out, "  signed by  nobody who is trusted"),
+    }
+    .ok();
+    writeln!(out, "  load       {} bytes", plan.bytes_to_send).ok();
+    match plan.restarts.as_slice() {
+        [] => writeln!(out, "  restarts   nothing"),
+        services => writeln!(out, "  restarts   {}", services.join(", ")),
+    }
+    .ok();
+    if plan.gated {
+        writeln!(
+            out,
+            "  downtime   from before the migration until the new version has stayed healthy: the old one could not read the data"
+        )
+        .ok();
+    }
+    writeln!(out, "  rollback   {}", plan.rollback).ok();
+    for disk in &plan.disk {
+        writeln!(out, "  disk       {disk}").ok();
+    }
+    for problem in &plan.problems {
+        writeln!(out, "error: {problem}").ok();
+    }
+    text.trim_end().to_owned()
+}
+
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n             ")
+}

@@ -1,0 +1,205 @@
+//! After the commit: what remains to be done, and what is no longer needed.
+//!
+//! The new version is the current one already. Nothing here may undo that: what does not work is noted.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error, Result,
+    apply::milliseconds,
+    containers::Services,
+    crash,
+    engine::Updater,
+    files,
+    health::{self, Question},
+    load, release,
+    store::{Release, Update},
+};
+
+/// The file of the work folder that holds what was known when an update failed.
+const DIAGNOSIS: &str = "diagnosis.txt";
+
+impl Updater<'_> {
+    /// The phase "committing".
+    pub(crate) fn commit(&mut self, update: &Update) -> Result<()> {
+        let to = self.release_after(update)?;
+        if update.state.gated {
+            self.start_the_rest(update, &to)?;
+        }
+        self.move_to_applied(update)?;
+        crash::point("bundle applied");
+        self.prune()?;
+        files::remove(&self.work_folder(update))
+    }
+
+    /// The services of a gated update that had to wait.
+    fn start_the_rest(&mut self, update: &Update, to: &Release) -> Result<()> {
+        let stack = release::stack(self.config, to);
+        self.engine.up(&stack, Services::All)?;
+        crash::point("rest started");
+        let mut facts = self.store.update(update.id)?.facts;
+        if let (Some(stopped_at), None) = (&facts.stopped_at, facts.downtime_ms) {
+            facts.downtime_ms = milliseconds(stopped_at, &self.clock.stamp());
+            self.store.set_facts(update.id, &facts)?;
+        }
+        let manifest = release::manifest(to)?;
+        let question = Question {
+            stack: &stack,
+            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
+            only: None,
+        };
+        if let Err(error) = health::wait(self.engine, self.clock, question, &mut |_| {}) {
+            self.warn(
+                update.id,
+                format!("{error}; the update stays, because the version before cannot read the data any more"),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Moves the bundle to `applied/`; one that lies elsewhere is copied there, because a rollback may need it.
+    fn move_to_applied(&mut self, update: &Update) -> Result<()> {
+        let Some(bundle) = &update.bundle else { return Ok(()) };
+        let Some(name) = bundle.file_name() else { return Ok(()) };
+        let place = self.config.applied().join(name);
+        if bundle.exists() && *bundle != place {
+            if self.is_ours(bundle) {
+                files::rename(bundle, &place)?;
+            } else {
+                files::copy(bundle, &place)?;
+            }
+        }
+        crash::point("bundle moved");
+        if place.exists() {
+            self.store.set_bundle(update.id, Some(&place))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the bundle to `failed/`, with what is known of why. One that lies elsewhere is left where it is.
+    pub(crate) fn reject(&mut self, id: i64, why: &str) -> Result<()> {
+        let update = self.store.update(id)?;
+        let Some(bundle) = &update.bundle else { return Ok(()) };
+        let Some(name) = bundle.file_name() else { return Ok(()) };
+        let place = self.config.failed().join(name);
+        let kept = files::read_if_there(&self.work_folder(&update).join(DIAGNOSIS))?;
+        let text = kept.map_or_else(
+            || self.diagnosis(&update, why),
+            |text| String::from_utf8_lossy(&text).into_owned(),
+        );
+        files::write(&with_suffix(&place, ".diagnostic.txt"), text.as_bytes(), 0o600)?;
+        if bundle.exists() && *bundle != place && self.is_ours(bundle) {
+            files::rename(bundle, &place)?;
+        }
+        crash::point("bundle moved to failed");
+        if place.exists() {
+            self.store.set_bundle(id, Some(&place))?;
+        }
+        self.prune_failed(&place)
+    }
+
+    /// Writes down what is known of a failure at the moment of it.
+    pub(crate) fn keep_diagnosis(&self, update: &Update, why: &str) -> Result<()> {
+        let folder = self.work_folder(update);
+        files::make_folder(&folder)?;
+        files::write(&folder.join(DIAGNOSIS), self.diagnosis(update, why).as_bytes(), 0o600)
+    }
+
+    /// Whether a bundle lies where we may move it.
+    fn is_ours(&self, bundle: &Path) -> bool {
+        bundle.starts_with(self.config.updates())
+    }
+
+    /// Removes what the declared rule does not keep, and never what a rollback needs.
+    fn prune(&mut self) -> Result<()> {
+        let kept: Vec<Release> = [self.store.current()?, self.store.previous()?]
+            .into_iter()
+            .flatten()
+            .collect();
+        let images: BTreeSet<_> = kept
+            .iter()
+            .flat_map(|release| release.pins.values().map(|pin| pin.id))
+            .collect();
+        for release in self.store.releases()? {
+            if kept.iter().any(|kept| kept.id == release.id) {
+                continue;
+            }
+            for pin in release.pins.values().filter(|pin| !images.contains(&pin.id)) {
+                let product = &self.config.product;
+                if let Err(error) = load::let_go(self.engine, &mut self.store, product, &pin.id, &pin.reference) {
+                    // A person's container uses it: that is theirs to say.
+                    self.progress.note(&format!("{} stays: {error}", pin.reference));
+                }
+            }
+            if let Some(folder) = &release.folder {
+                files::remove(folder)?;
+            }
+            if let Some(bundle) = release
+                .bundle
+                .as_ref()
+                .filter(|bundle| bundle.starts_with(self.config.applied()))
+            {
+                files::remove(bundle)?;
+            }
+        }
+        self.prune_backups()
+    }
+
+    fn prune_backups(&self) -> Result<()> {
+        let needed: Vec<PathBuf> = self
+            .store
+            .updates()?
+            .into_iter()
+            .filter(|update| update.completed_on.is_none() || update.state.phase == crate::state::Phase::Completed)
+            .take(1)
+            .flat_map(|update| [update.facts.backup, update.facts.gated_backup])
+            .flatten()
+            .collect();
+        let folder = self.config.backups();
+        // The stamp in their names puts them in order.
+        let mut backups: Vec<_> = entries(&folder)?
+            .into_iter()
+            .filter(|path| path.extension() == Some(OsStr::new("sql")))
+            .collect();
+        backups.sort();
+        let old = backups.len().saturating_sub(self.config.keep.backups);
+        for path in backups.iter().take(old).filter(|path| !needed.contains(path)) {
+            files::remove(path)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the newest failed bundles, `latest` among them.
+    fn prune_failed(&self, latest: &Path) -> Result<()> {
+        let folder = self.config.failed();
+        let mut bundles: Vec<_> = entries(&folder)?
+            .into_iter()
+            .filter(|path| path.extension() != Some(OsStr::new("txt")))
+            .collect();
+        bundles.sort_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
+        let old = bundles.len().saturating_sub(self.config.keep.failed);
+        for path in bundles.iter().filter(|path| *path != latest).take(old) {
+            files::remove(path)?;
+            files::remove(&with_suffix(path, ".diagnostic.txt"))?;
+        }
+        Ok(())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(folder)
+        .map_err(Error::io("read", folder))?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("read", folder)))
+        .collect()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,86 @@
+//! What is known of an update, for whoever must find out why it failed. Secrets are taken out.
+
+use std::fmt::Write as _;
+
+use crate::{engine::Updater, env_file::EnvFile, files, release, store::Update};
+
+/// Lines of the services' logs that a diagnosis shows.
+const LOG_LINES: u32 = 200;
+
+impl Updater<'_> {
+    /// Everything about an update: record, journal, health answers, containers, last logs. Never fails: what cannot be
+    /// had is said to be missing.
+    pub fn diagnosis(&self, update: &Update, why: &str) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let out = &mut text;
+        writeln!(out, "{} {} ({})", self.config.product, update.version, update.public_id).ok();
+        writeln!(out, "written on {}", self.clock.stamp()).ok();
+        writeln!(out, "phase: {}", update.state.phase).ok();
+        writeln!(out, "why: {why}").ok();
+        match self.engine.facts() {
+            Ok(engine) => writeln!(
+                out,
+                "engine: {} ({} store) on {}, compose {}",
+                engine.version,
+                engine.store,
+                engine.platform,
+                engine.compose.as_deref().unwrap_or("none")
+            ),
+            Err(error) => writeln!(out, "engine: {error}"),
+        }
+        .ok();
+        writeln!(out, "\nJournal").ok();
+        for entry in self.store.journal(update.id).unwrap_or_default() {
+            let detail = entry.detail.unwrap_or_default();
+            writeln!(out, "{} {:<15} {:<12} {detail}", entry.at, entry.event, entry.phase).ok();
+        }
+        writeln!(out, "\nHealth").ok();
+        for line in &update.facts.health {
+            writeln!(out, "{line}").ok();
+        }
+        for warning in &update.facts.warnings {
+            writeln!(out, "warning: {warning}").ok();
+        }
+        let releases = [update.to, self.store.current().ok().flatten().map(|release| release.id)];
+        if let Some(release) = releases
+            .into_iter()
+            .flatten()
+            .find_map(|id| self.store.release(id).ok())
+        {
+            let stack = release::stack(self.config, &release);
+            writeln!(out, "\nContainers").ok();
+            for container in self.engine.containers(&stack).unwrap_or_default() {
+                writeln!(
+                    out,
+                    "{:<20} {:<12} {:?} restarts {} exit code {} image {}",
+                    container.service,
+                    container.state,
+                    container.health,
+                    container.restarts,
+                    container.exit_code,
+                    container.image
+                )
+                .ok();
+            }
+            writeln!(out, "\nLogs").ok();
+            match self.engine.logs(&stack, LOG_LINES) {
+                Ok(logs) => writeln!(out, "{logs}"),
+                Err(error) => writeln!(out, "{error}"),
+            }
+            .ok();
+        }
+        self.without_secrets(text)
+    }
+
+    /// Replaces every value of `.env` that may be a secret.
+    fn without_secrets(&self, mut text: String) -> String {
+        let Ok(Some(bytes)) = files::read_if_there(&self.config.env()) else {
+            return text;
+        };
+        for secret in EnvFile::parse(&String::from_utf8_lossy(&bytes)).secrets() {
+            text = text.replace(&secret, "[removed]");
+        }
+        text
+    }
+}

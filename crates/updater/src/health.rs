@@ -1,0 +1,197 @@
+//! Is it healthy, and does it stay so?
+//!
+//! The product is asked as often as the manifest says, at its interval; as long as a container's own health check
+//! reports "starting" (a migration on an SD card), attempts are not counted, up to [`PATIENCE`]. Then containers must stay
+//! up for the declared while: not one may restart, which a single look at a crash loop would not show.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bundle::manifest::Health;
+
+use crate::{
+    Error, Result,
+    containers::{Clock, ContainerEngine, ContainerFacts, ContainerHealth, Stack},
+};
+
+/// The longest time for which "starting" extends the attempts.
+pub const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// How often containers are looked at while they must stay up.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What is asked where a release declares nothing: containers only.
+const DEFAULT: (u32, u32, u32) = (10, 5, 30);
+
+/// Whose health is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The stack that runs.
+    pub stack: &'a Stack,
+    /// How the product is asked; without it only containers are looked at.
+    pub health: Option<&'a Health>,
+    /// The services that are meant; all of the stack if none are named. Where some are named, the product as a whole
+    /// cannot answer, so their containers do.
+    pub only: Option<&'a [String]>,
+}
+
+impl Question<'_> {
+    fn limits(&self) -> (u32, Duration, Duration) {
+        let (attempts, interval, soak) = self.health.map_or(DEFAULT, |health| {
+            (health.attempts, health.interval_seconds, health.soak_seconds)
+        });
+        (
+            attempts.max(1),
+            Duration::from_secs(interval.into()),
+            Duration::from_secs(soak.into()),
+        )
+    }
+
+    fn containers(&self, engine: &dyn ContainerEngine) -> Result<Vec<ContainerFacts>> {
+        let mut containers = engine.containers(self.stack)?;
+        if let Some(only) = self.only {
+            containers.retain(|container| only.contains(&container.service));
+        }
+        Ok(containers)
+    }
+
+    fn ask(&self, engine: &dyn ContainerEngine, containers: &[ContainerFacts]) -> Result<(), String> {
+        if let Some(container) = containers.iter().find(|container| !is_well(container)) {
+            return Err(describe(container));
+        }
+        if let Some(missing) = self
+            .only
+            .into_iter()
+            .flatten()
+            .find(|service| !containers.iter().any(|container| container.service == **service))
+        {
+            return Err(format!("{missing} has no container"));
+        }
+        match (self.health, self.only) {
+            (Some(health), None) => engine.ask_health(self.stack, health),
+            _ if containers.is_empty() => Err("there are no containers".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Asks once.
+pub fn is_healthy(engine: &dyn ContainerEngine, question: Question<'_>) -> bool {
+    question
+        .containers(engine)
+        .is_ok_and(|containers| question.ask(engine, &containers).is_ok())
+}
+
+/// Asks until the product is healthy. `seen` is told every answer.
+///
+/// # Errors
+/// [`Error::Unhealthy`] with the last answer; the engine does not answer.
+pub fn wait(
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    question: Question<'_>,
+    seen: &mut dyn FnMut(String),
+) -> Result<()> {
+    let (attempts, interval, _) = question.limits();
+    let began = clock.elapsed();
+    let mut attempt = 0;
+    loop {
+        let containers = question.containers(engine)?;
+        let answer = match question.ask(engine, &containers) {
+            Ok(()) => {
+                seen("healthy".to_owned());
+                return Ok(());
+            }
+            Err(answer) => answer,
+        };
+        let starting = containers
+            .iter()
+            .any(|container| container.running && container.health == ContainerHealth::Starting);
+        seen(if starting {
+            format!("starting: {answer}")
+        } else {
+            answer.clone()
+        });
+        if !starting || clock.elapsed().saturating_sub(began) > PATIENCE {
+            attempt += 1;
+        }
+        if attempt >= attempts {
+            return Err(Error::Unhealthy(format!(
+                "not healthy after {attempts} attempts, {} s apart: {answer}",
+                interval.as_secs()
+            )));
+        }
+        clock.sleep(interval);
+    }
+}
+
+/// Watches that containers stay up for the declared while, then asks once more.
+///
+/// # Errors
+/// [`Error::Unhealthy`], naming the container that did not; the engine does not answer.
+pub fn soak(
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    question: Question<'_>,
+    seen: &mut dyn FnMut(String),
+) -> Result<()> {
+    let (_, _, soak) = question.limits();
+    let began = clock.elapsed();
+    let before = starts(&question.containers(engine)?);
+    loop {
+        let containers = question.containers(engine)?;
+        let now = starts(&containers);
+        for container in &containers {
+            let changed = before.get(&container.id) != now.get(&container.id);
+            if !container.running && !has_ended_well(container) || changed {
+                return Err(Error::Unhealthy(format!("did not stay up: {}", describe(container))));
+            }
+        }
+        if let Some(gone) = before.keys().find(|id| !now.contains_key(*id)) {
+            return Err(Error::Unhealthy(format!("did not stay up: container {gone} is gone")));
+        }
+        let passed = clock.elapsed().saturating_sub(began);
+        if passed >= soak {
+            // A health check that failed meanwhile gets the attempts that it is declared to have.
+            return wait(engine, clock, question, seen);
+        }
+        clock.sleep(LOOK.min(soak.saturating_sub(passed)));
+    }
+}
+
+/// When each container was started, and how often.
+fn starts(containers: &[ContainerFacts]) -> BTreeMap<String, (String, u64)> {
+    containers
+        .iter()
+        .map(|container| (container.id.clone(), (container.started_at.clone(), container.restarts)))
+        .collect()
+}
+
+fn is_well(container: &ContainerFacts) -> bool {
+    has_ended_well(container)
+        || container.running
+            && container.state == "running"
+            && matches!(container.health, ContainerHealth::None | ContainerHealth::Healthy)
+}
+
+/// A service that does something once has ended by now.
+fn has_ended_well(container: &ContainerFacts) -> bool {
+    !container.running && container.state == "exited" && container.exit_code == 0
+}
+
+fn describe(container: &ContainerFacts) -> String {
+    let ContainerFacts {
+        service,
+        state,
+        health,
+        restarts,
+        exit_code,
+        ..
+    } = container;
+    match (container.running, health) {
+        (true, ContainerHealth::Unhealthy) => format!("{service} is unhealthy"),
+        (true, ContainerHealth::Starting) => format!("{service} is starting"),
+        _ if *restarts > 0 => format!("{service} is {state} and was restarted {restarts} times"),
+        (false, _) => format!("{service} is {state} with exit code {exit_code}"),
+        _ => format!("{service} is {state}"),
+    }
+}

@@ -1,0 +1,302 @@
+//! Bundles that are dropped into `updates/`: found, waited for until they are whole, and applied in version order.
+//!
+//! A file is taken when it has not changed for a moment, nobody has it open for writing, and it is whole: a copy that
+//! stalls looks finished, so a bundle that ends too early is waited for, and given up only when it has not grown for
+//! [`GIVEN_UP`]. A bundle that failed before is known by its manifest's digest and not tried again by itself.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bundle::manifest::AnyManifest;
+use bundle::read::{VerifyError, read_manifest};
+use semver::Version;
+
+use crate::{
+    Error, Result,
+    config::Config,
+    engine::{Opened, Updater},
+    files,
+    preflight::Permissions,
+    state::State,
+    store::{Facts, NewUpdate, Update},
+};
+
+/// How long a file must not have changed.
+pub const QUIET: Duration = Duration::from_secs(3);
+
+/// How long a file that is not whole may stay as it is before it is given up.
+pub const GIVEN_UP: Duration = Duration::from_secs(15 * 60);
+
+/// What bundles are called at their end.
+const ENDINGS: [&str; 2] = [".tar.gz", ".zip"];
+
+/// What is known about the files in `updates/`.
+#[derive(Debug, Default)]
+pub struct Intake {
+    seen: BTreeMap<PathBuf, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    size: u64,
+    modified: (i64, i64),
+    /// Since when it has looked so, on a clock that never jumps.
+    since: Duration,
+}
+
+impl Intake {
+    /// The files that have not changed for a moment and that nobody writes. `now` is of a clock that never jumps.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn quiet_files(&mut self, config: &Config, now: Duration) -> Result<Vec<PathBuf>> {
+        let folder = config.updates();
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+            let path = entry.map_err(Error::io("read", &folder))?.path();
+            let Ok(metadata) = fs::symlink_metadata(&path) else {
+                // Gone again.
+                continue;
+            };
+            if !metadata.is_file() || !is_bundle_name(&path) {
+                continue;
+            }
+            let (size, modified) = (metadata.size(), (metadata.mtime(), metadata.mtime_nsec()));
+            let since = match self.seen.get(&path) {
+                Some(seen) if seen.size == size && seen.modified == modified => seen.since,
+                _ => now,
+            };
+            found.insert(path, Seen { size, modified, since });
+        }
+        self.seen = found;
+        let quiet = |(path, seen): (&PathBuf, &Seen)| {
+            (now.saturating_sub(seen.since) >= QUIET && !is_open_for_writing(path)).then(|| path.clone())
+        };
+        Ok(self.seen.iter().filter_map(quiet).collect())
+    }
+
+    /// For how long a file has looked as it does.
+    pub fn unchanged_for(&self, path: &Path, now: Duration) -> Duration {
+        self.seen
+            .get(path)
+            .map_or(Duration::ZERO, |seen| now.saturating_sub(seen.since))
+    }
+
+    /// Whether something is there whose turn may come soon.
+    pub fn is_waiting(&self) -> bool {
+        !self.seen.is_empty()
+    }
+}
+
+impl Updater<'_> {
+    /// Applies what lies in `updates/`, the oldest version first; how each ended. What is still being copied is left.
+    ///
+    /// # Errors
+    /// The record or the folder cannot be used; the engine does not answer, and then nothing is touched.
+    pub fn take_in(&mut self, intake: &mut Intake) -> Result<Vec<(PathBuf, Result<State>)>> {
+        let now = self.clock.elapsed();
+        let mut bundles: Vec<_> = intake
+            .quiet_files(self.config, now)?
+            .into_iter()
+            .map(|path| (version_of(&path), path))
+            .collect();
+        if bundles.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Without an engine every bundle would fail, whatever it is.
+        self.engine.facts()?;
+        bundles.sort();
+        let mut taken = Vec::new();
+        for (_, path) in bundles {
+            let unchanged = intake.unchanged_for(&path, now);
+            if let Some(outcome) = self.take(&path, unchanged)? {
+                taken.push((path, outcome));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Applies one dropped bundle; none if it is to be waited for.
+    fn take(&mut self, path: &Path, unchanged: Duration) -> Result<Option<Result<State>>> {
+        let opened = match self.open_path(path) {
+            Err(Error::Verify(VerifyError::Truncated)) if unchanged < GIVEN_UP => return Ok(None),
+            opened => opened,
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.progress.note(&format!("found {name}"));
+        if let Ok(bundle) = &opened {
+            let digest = bundle.manifest_digest();
+            if let Some(why) = self.store.refusal(&digest)? {
+                let text = format!("this bundle failed before and is not tried again by itself: {why}");
+                self.file_away(path, Some(&text))?;
+                return Ok(Some(Err(Error::refused(
+                    text,
+                    format!("updater apply {name} tries it again"),
+                ))));
+            }
+            if self
+                .store
+                .current()?
+                .is_some_and(|current| current.manifest_digest == Some(digest))
+            {
+                self.file_away(path, None)?;
+                let text = format!("{} is installed already", bundle.manifest().version);
+                return Ok(Some(Err(Error::refused(text, "updater status"))));
+            }
+        }
+        let (version, changelog, digest) = match &opened {
+            Ok(bundle) => (
+                bundle.manifest().version.clone(),
+                bundle.manifest().changelog.clone(),
+                Some(bundle.manifest_digest()),
+            ),
+            // Recorded all the same: whoever dropped it looks for why nothing happened.
+            Err(_) => (version_of(path).unwrap_or(Version::new(0, 0, 0)), String::new(), None),
+        };
+        let update = self.add(&NewUpdate {
+            version,
+            changelog,
+            bundle: Some(path.to_owned()),
+            manifest_digest: digest,
+            file_size: fs::metadata(path).ok().map(|file| file.len()),
+        })?;
+        if let Ok(bundle) = opened {
+            self.keep_open(Opened {
+                update: update.id,
+                bundle,
+                engine: self.engine.facts()?,
+            });
+        }
+        match self.apply(update.id) {
+            Err(error @ Error::Store(_)) => Err(error),
+            outcome => Ok(Some(outcome)),
+        }
+    }
+
+    /// Records a bundle that a person wants to be applied, even if it failed before.
+    ///
+    /// # Errors
+    /// It is refused, or the record cannot be written.
+    pub fn take_by_hand(&mut self, path: &Path, permissions: Permissions) -> Result<Update> {
+        let bundle = self.open_path(path)?;
+        let digest = bundle.manifest_digest();
+        self.store.forgive(&digest)?;
+        let update = self.add(&NewUpdate {
+            version: bundle.manifest().version.clone(),
+            changelog: bundle.manifest().changelog.clone(),
+            bundle: Some(path.to_owned()),
+            manifest_digest: Some(digest),
+            file_size: fs::metadata(path).ok().map(|file| file.len()),
+        })?;
+        self.store.set_facts(
+            update.id,
+            &Facts {
+                allow_downgrade: permissions.downgrade,
+                ..Facts::default()
+            },
+        )?;
+        self.keep_open(Opened {
+            update: update.id,
+            bundle,
+            engine: self.engine.facts()?,
+        });
+        self.store.update(update.id)
+    }
+
+    /// Moves a bundle that is not applied to where it belongs.
+    fn file_away(&self, path: &Path, why: Option<&str>) -> Result<()> {
+        let Some(name) = path.file_name() else { return Ok(()) };
+        let folder = if why.is_some() {
+            self.config.failed()
+        } else {
+            self.config.applied()
+        };
+        let place = folder.join(name);
+        if let Some(why) = why {
+            let note = folder.join(format!("{}.diagnostic.txt", name.to_string_lossy()));
+            if !note.exists() {
+                files::write(&note, format!("{why}\n").as_bytes(), 0o600)?;
+            }
+        }
+        files::rename(path, &place)
+    }
+}
+
+/// The version that a bundle says to be, without any check: good enough for an order.
+fn version_of(path: &Path) -> Option<Version> {
+    match read_manifest(fs::File::open(path).ok()?).ok()?.manifest {
+        AnyManifest::V1(manifest) => Some(manifest.version),
+        AnyManifest::Legacy(manifest) => Some(manifest.version),
+    }
+}
+
+/// Hidden names are files in the making, ours and those of `rsync`.
+fn is_bundle_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether any process has the file open for writing (`proc(5)`, `/proc/PID/fd` and `fdinfo`): a copy that stalls.
+/// A process that may not be looked at is passed over.
+fn is_open_for_writing(path: &Path) -> bool {
+    let Ok(wanted) = fs::metadata(path) else { return false };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return false;
+    };
+    processes.flatten().any(|process| {
+        let folder = process.path().join("fd");
+        let Ok(descriptors) = fs::read_dir(&folder) else {
+            return false;
+        };
+        descriptors.flatten().any(|descriptor| {
+            // Names are compared first: most descriptors are sockets and pipes.
+            fs::read_link(descriptor.path()).is_ok_and(|target| target.is_absolute())
+                && fs::metadata(descriptor.path())
+                    .is_ok_and(|file| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino()))
+                && is_writing(&process.path().join("fdinfo").join(descriptor.file_name()))
+        })
+    })
+}
+
+/// Whether a descriptor's `flags` (octal; the lowest two bits are the access mode) let its owner write.
+fn is_writing(fdinfo: &Path) -> bool {
+    let text = fs::read_to_string(fdinfo).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags
+        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+        .is_some_and(|flags| flags & 0b11 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar.gz");
+        let file = fs::File::create(&path).unwrap();
+        assert!(is_open_for_writing(&path));
+        drop(file);
+        let _reading = fs::File::open(&path).unwrap();
+        assert!(!is_open_for_writing(&path));
+    }
+
+    #[test]
+    fn only_bundles_are_looked_at() {
+        for (name, expected) in [
+            ("webmacs-update-2.1.0.tar.gz", true),
+            ("webmacs-update-2.1.0.zip", true),
+            (".webmacs-update-2.1.0.tar.gz.Xy3a", false),
+            (".partial-a.tar.gz", false),
+            ("notes.txt", false),
+        ] {
+            assert_eq!(is_bundle_name(Path::new(name)), expected, "{name}");
+        }
+    }
+}

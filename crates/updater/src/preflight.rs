@@ -1,0 +1,383 @@
+//! Everything that stands against an update, found at once and before anything is changed.
+//!
+//! [`Inputs`] are gathered by the engine; [`problems`] and [`gate`] judge them and do no input or output.
+
+use bundle::manifest::{DataRule, Manifest};
+use semver::Version;
+
+use crate::{
+    Problem,
+    containers::{EngineFacts, ImageStore, Service},
+    store::Release,
+};
+
+/// The oldest Docker engine that is supported.
+const OLDEST_ENGINE: u32 = 20;
+
+/// The oldest engine whose classic store reads zstd layers.
+const OLDEST_ZSTD_ENGINE: u32 = 23;
+
+/// What stays free on each file system, in bytes.
+pub const WATERMARK: u64 = 64 << 20;
+
+/// What a person may ask for beyond what is usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// A version older than the one that runs.
+    pub downgrade: bool,
+}
+
+/// What is known before an update.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// What the bundle says.
+    pub manifest: &'a Manifest,
+    /// The release that runs.
+    pub current: Option<&'a Release>,
+    /// The version that `.env` names.
+    pub version_in_env: Option<&'a str>,
+    /// The engine.
+    pub engine: &'a EngineFacts,
+    /// The new compose file's services, or why Compose refuses it.
+    pub services: &'a Result<Vec<Service>, String>,
+    /// Free disk, each with what is needed there.
+    pub disk: &'a [Disk],
+    /// The smallest security epoch that is accepted.
+    pub security_epoch: u64,
+    /// The product that is installed here.
+    pub product: &'a str,
+    /// This program's version.
+    pub updater: &'a Version,
+    /// The database's major version, if it runs: what it is now, and what the new image brings where that is known.
+    pub database: Option<(u32, Option<u32>)>,
+    /// What was asked for.
+    pub permissions: Permissions,
+}
+
+/// What an update needs on one file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// What it is for.
+    pub what: &'static str,
+    /// The folder that is written to.
+    pub folder: String,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that are needed.
+    pub needed: u64,
+}
+
+/// Everything that stands against the update.
+pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    product(inputs, &mut problems);
+    versions(inputs, &mut problems);
+    engine(inputs, &mut problems);
+    images(inputs, &mut problems);
+    data(inputs, &mut problems);
+    for disk in inputs.disk {
+        let needed = disk.needed.saturating_add(WATERMARK);
+        if disk.free < needed {
+            problems.push(
+                Problem::new(
+                    "disk",
+                    format!(
+                        "{} needs {} bytes in {}, and {} are free",
+                        disk.what, needed, disk.folder, disk.free
+                    ),
+                )
+                .hint(format!("free {} bytes there", needed - disk.free)),
+            );
+        }
+    }
+    problems
+}
+
+fn product(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    let product = inputs.manifest.product.as_str();
+    if product != inputs.product {
+        problems.push(Problem::new(
+            "product",
+            format!("the bundle is for {product}, and {} is installed here", inputs.product),
+        ));
+    }
+    if !inputs.manifest.platforms.contains(&inputs.engine.platform) {
+        let names: Vec<_> = inputs.manifest.platforms.iter().map(ToString::to_string).collect();
+        problems.push(
+            Problem::new(
+                "platform",
+                format!(
+                    "the bundle is for {}, and this device is {}",
+                    names.join(", "),
+                    inputs.engine.platform
+                ),
+            )
+            .hint(format!("take the bundle for {}", inputs.engine.platform)),
+        );
+    }
+}
+
+fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    let manifest = inputs.manifest;
+    if *inputs.updater < manifest.minimum_updater_version {
+        problems.push(
+            Problem::new(
+                "updater",
+                format!(
+                    "the bundle needs updater {}, and this is {}",
+                    manifest.minimum_updater_version, inputs.updater
+                ),
+            )
+            .hint("run install.sh of the bundle's release: it brings its own updater"),
+        );
+    }
+    if manifest.security_epoch < inputs.security_epoch {
+        problems.push(Problem::new(
+            "security epoch",
+            format!(
+                "versions before security epoch {} are forbidden on this device, and this one has {}",
+                inputs.security_epoch, manifest.security_epoch
+            ),
+        ));
+    }
+    let Some(current) = inputs.current else { return };
+    if manifest.version < current.version && !inputs.permissions.downgrade {
+        problems.push(
+            Problem::new(
+                "version",
+                format!("{} is older than {}, which runs", manifest.version, current.version),
+            )
+            .hint("`updater rollback` brings the version before back; --allow-downgrade installs any older one"),
+        );
+    }
+    if let Some(oldest) = &manifest.minimum_upgradable_version
+        && current.version < *oldest
+    {
+        problems.push(
+            Problem::new(
+                "version",
+                format!(
+                    "only {oldest} and later can be updated to {}, and {} runs",
+                    manifest.version, current.version
+                ),
+            )
+            .hint(format!("update to {oldest} first")),
+        );
+    }
+    if let Some(version) = inputs.version_in_env
+        && version != current.version.to_string()
+    {
+        problems.push(
+            Problem::new(
+                ".env",
+                format!(
+                    "names version {version}, and {} was installed by the updater",
+                    current.version
+                ),
+            )
+            .hint("`updater start` adopts what was set by hand"),
+        );
+    }
+}
+
+fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    let engine = inputs.engine;
+    if engine.major() < OLDEST_ENGINE {
+        problems.push(Problem::new(
+            "docker",
+            format!(
+                "engine {} is too old; {OLDEST_ENGINE} or later is needed",
+                engine.version
+            ),
+        ));
+    }
+    if engine.compose_major() < 2 {
+        let found = engine.compose.as_deref().unwrap_or("none");
+        problems.push(
+            Problem::new(
+                "docker",
+                format!("the Compose plugin 2 or later is needed, and there is {found}"),
+            )
+            .hint("install the package docker-compose-plugin, docker-compose-v2 or docker-compose (2)"),
+        );
+    }
+    let has_zstd = inputs
+        .manifest
+        .image_details
+        .iter()
+        .filter_map(|image| image.on(&engine.platform))
+        .flat_map(|image| &image.layers)
+        .any(|layer| layer.media_type.ends_with("+zstd"));
+    if has_zstd && engine.store == ImageStore::Classic && engine.major() < OLDEST_ZSTD_ENGINE {
+        problems.push(
+            Problem::new(
+                "docker",
+                format!("engine {} cannot read the bundle's zstd layers", engine.version),
+            )
+            .hint(format!(
+                "release with `layers.compression = \"gzip\"`, or update Docker to {OLDEST_ZSTD_ENGINE} or later"
+            )),
+        );
+    }
+}
+
+fn images(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    let services = match inputs.services {
+        Ok(services) => services,
+        Err(message) => {
+            problems.push(Problem::new("compose file", message.clone()));
+            return;
+        }
+    };
+    for service in services {
+        let name = &service.name;
+        match &service.image {
+            Some(image) if inputs.manifest.images.contains(image) => {}
+            Some(image) => problems.push(Problem::new(
+                "compose file",
+                format!("service {name} runs {image}, which is not in the bundle"),
+            )),
+            None if service.builds => problems.push(Problem::new(
+                "compose file",
+                format!("service {name} is built on the spot, which a device cannot"),
+            )),
+            None => problems.push(Problem::new("compose file", format!("service {name} names no image"))),
+        }
+    }
+    let named = [
+        inputs.manifest.health.as_ref().map(|health| &health.service),
+        inputs.manifest.backup.as_ref().map(|backup| &backup.service),
+        inputs.manifest.data.migrated_by.as_ref(),
+    ];
+    for name in named.into_iter().flatten() {
+        if !services.iter().any(|service| service.name == *name) {
+            problems.push(Problem::new(
+                "compose file",
+                format!("the manifest names the service {name}, which it does not have"),
+            ));
+        }
+    }
+}
+
+fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    if let Some((now, Some(new))) = inputs.database
+        && now != new
+    {
+        problems.push(
+            Problem::new(
+                "database",
+                format!("the data is PostgreSQL {now}'s, and the bundle brings PostgreSQL {new}"),
+            )
+            .hint("PostgreSQL cannot read another major version's data; stay on the major version, or migrate by hand with pg_dump"),
+        );
+    }
+    let Some(current) = inputs.current else { return };
+    match gate(current, &inputs.manifest.version, &inputs.manifest.data) {
+        Gate::Open => {}
+        Gate::Gated if inputs.manifest.backup.is_some() => {}
+        Gate::Gated => problems.push(Problem::new(
+            "data",
+            format!(
+                "{} cannot read what {} makes of the data, and the bundle declares no backup to undo it with",
+                current.version, inputs.manifest.version
+            ),
+        )),
+        Gate::Unreadable => problems.push(
+            Problem::new(
+                "data",
+                format!(
+                    "the data has revision {}, which {} cannot read",
+                    current.data.revision, inputs.manifest.version
+                ),
+            )
+            .hint("restore a backup from before revision changed, by hand, or stay"),
+        ),
+    }
+}
+
+/// What changing from one version's data to another's means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Both versions can work on the data: code can be undone without touching it.
+    Open,
+    /// The old version cannot work on the data afterwards, so nothing may be written before it is sure that the new one
+    /// stays.
+    Gated,
+    /// The new version, which is older, cannot work on the data that is there.
+    Unreadable,
+}
+
+/// Decides by the data rule, for an update from `current` to `version` with `data`.
+pub fn gate(current: &Release, version: &Version, data: &DataRule) -> Gate {
+    if data.revision < current.data.revision {
+        return if can_read(version, &current.data) {
+            Gate::Open
+        } else {
+            Gate::Unreadable
+        };
+    }
+    if data.revision == current.data.revision || can_read(&current.version, data) {
+        Gate::Open
+    } else {
+        Gate::Gated
+    }
+}
+
+/// Whether `version`, which is older, can work on `data`.
+pub fn can_read(version: &Version, data: &DataRule) -> bool {
+    data.readable_by.as_ref().is_some_and(|oldest| version >= oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn rule(revision: u64, readable_by: Option<&str>) -> DataRule {
+        DataRule {
+            revision,
+            readable_by: readable_by.map(|version| version.parse().unwrap()),
+            migrated_by: None,
+        }
+    }
+
+    fn release(version: &str, data: DataRule) -> Release {
+        Release {
+            id: 1,
+            version: version.parse().unwrap(),
+            manifest_digest: None,
+            folder: None,
+            bundle: None,
+            pins: BTreeMap::new(),
+            data,
+            made_on: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_data_rule() {
+        for (from, from_data, to, to_data, expected) in [
+            ("2.0.0", rule(1, None), "2.1.0", rule(1, None), Gate::Open),
+            ("2.0.0", rule(1, None), "2.1.0", rule(2, Some("2.0.0")), Gate::Open),
+            ("2.0.0", rule(1, None), "2.1.0", rule(2, Some("2.0.1")), Gate::Gated),
+            ("2.0.0", rule(1, None), "2.1.0", rule(2, None), Gate::Gated),
+            ("2.1.0", rule(2, Some("2.0.0")), "2.0.0", rule(1, None), Gate::Open),
+            (
+                "2.1.0",
+                rule(2, Some("2.1.0")),
+                "2.0.0",
+                rule(1, None),
+                Gate::Unreadable,
+            ),
+            ("2.1.0", rule(2, None), "2.0.0", rule(1, None), Gate::Unreadable),
+        ] {
+            let current = release(from, from_data);
+            assert_eq!(
+                gate(&current, &to.parse().unwrap(), &to_data),
+                expected,
+                "{from} → {to}"
+            );
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Small real bundles of a product with a database, a backend that migrates it, and a front end.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use bundle::{
+    Digest, DirStore, Platform,
+    images_tar::{ImageInput, ImagesTar, Scope},
+    manifest::{
+        Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, Health,
+        ImageRecord, LayerRecord, Manifest, PlatformImage,
+    },
+    pack::{Content, Contents, PackFile, write_tar_gz},
+    signature::{NewKey, SecretKey},
+};
+
+/// What is special about a version.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) version: &'static str,
+    /// The revision of its data, and the oldest version that can read that.
+    pub(super) revision: u64,
+    pub(super) readable_by: Option<&'static str>,
+    /// What its backend does wrong.
+    pub(super) fault: &'static str,
+    pub(super) postgres: u32,
+    pub(super) epoch: u64,
+}
+
+impl Version {
+    /// A version that works, on data of revision 1.
+    pub(super) fn good(version: &'static str) -> Self {
+        Self {
+            version,
+            revision: 1,
+            readable_by: None,
+            fault: "none",
+            postgres: 17,
+            epoch: 0,
+        }
+    }
+
+    /// A version whose data the ones before it cannot read.
+    pub(super) fn migrating(version: &'static str) -> Self {
+        Self {
+            revision: 2,
+            readable_by: Some(version),
+            ..Self::good(version)
+        }
+    }
+}
+
+pub(super) const PLATFORM: &str = "linux/amd64";
+const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// What the fake engine reads: service, image, and what it depends on.
+const COMPOSE: &str =
+    "db app-db:17\nbackend app-backend:${APP_VERSION} db\nfrontend app-frontend:${APP_VERSION} backend\n";
+
+/// Writes the bundle of `version` into `folder` and gives its path.
+pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
+    let blobs = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(blobs.path().join("blobs/sha256")).unwrap();
+    let number = version.version;
+    let images = [
+        ("app-db", "17", format!("PG_MAJOR={}", version.postgres)),
+        (
+            "app-backend",
+            number,
+            format!("BACKEND={number} {} {}", version.revision, version.fault),
+        ),
+        ("app-frontend", number, format!("FRONTEND={number}")),
+    ];
+    let mut inputs = Vec::new();
+    let mut records = Vec::new();
+    for (name, tag, env) in images {
+        let image = image(blobs.path(), name, &env);
+        inputs.push(ImageInput {
+            name: name.to_owned(),
+            tag: tag.to_owned(),
+            platforms: BTreeMap::from([(image.platform.clone(), image.clone())]),
+        });
+        records.push(ImageRecord {
+            name: name.to_owned(),
+            reference: format!("{name}:{tag}"),
+            source: None,
+            substitute: false,
+            platforms: vec![image],
+        });
+    }
+    let store = DirStore::new([blobs.path().to_path_buf()]);
+    let platform: Platform = PLATFORM.parse().unwrap();
+    let tar = ImagesTar::plan(&inputs, &store, &Scope::OnePlatform(platform.clone())).unwrap();
+    let manifest = Manifest {
+        version: number.parse().unwrap(),
+        images_sha256: tar.sha256(&store, &|_| {}).unwrap().into(),
+        created_at: "2026-01-31T12:00:00Z".to_owned(),
+        changelog: format!("- {number}"),
+        images: records.iter().map(|record| record.reference.clone()).collect(),
+        format_version: FormatVersion::CURRENT,
+        requires: Vec::new(),
+        product: "app".parse().unwrap(),
+        commit: None,
+        platforms: vec![platform],
+        images_size: tar.size(),
+        files: vec![FileRecord {
+            name: "docker-compose.prod.yml".parse().unwrap(),
+            role: FileRole::Compose,
+            sha256: Digest::of(COMPOSE.as_bytes()).into(),
+            size: COMPOSE.len() as u64,
+            executable: false,
+        }],
+        image_details: records,
+        health: Some(Health {
+            service: "frontend".to_owned(),
+            url: "/health".to_owned(),
+            attempts: 3,
+            interval_seconds: 5,
+            soak_seconds: 10,
+        }),
+        backup: Some(Backup {
+            kind: BackupKind::Postgres,
+            service: "db".to_owned(),
+            user: "app".to_owned(),
+            database: "app".to_owned(),
+        }),
+        data: DataRule {
+            revision: version.revision,
+            readable_by: version.readable_by.map(|version| version.parse().unwrap()),
+            migrated_by: Some("backend".to_owned()),
+        },
+        environment: vec![
+            EnvironmentKey {
+                name: "APP_VERSION".to_owned(),
+                value: EnvironmentValue::Version,
+            },
+            EnvironmentKey {
+                name: "DB_PASSWORD".to_owned(),
+                value: EnvironmentValue::Generated { length: 32 },
+            },
+        ],
+        minimum_updater_version: "0.1.0".parse().unwrap(),
+        minimum_upgradable_version: None,
+        security_epoch: version.epoch,
+    };
+    let json = manifest.to_json().unwrap();
+    let signature = key.map(|key| {
+        SecretKey::load(key.secret_file(), None)
+            .unwrap()
+            .sign(&json, &manifest.product, &manifest.version)
+    });
+    let files = [PackFile {
+        name: "docker-compose.prod.yml".parse().unwrap(),
+        executable: false,
+        content: Content::Bytes(COMPOSE.as_bytes().to_vec()),
+    }];
+    let contents = Contents {
+        manifest: &json,
+        signature: signature.as_deref(),
+        files: &files,
+        images: &tar,
+        store: &store,
+        mtime: 1,
+    };
+    let path = folder.join(format!("app-update-{number}.tar.gz"));
+    let mut out = std::fs::File::create(&path).unwrap();
+    write_tar_gz(&mut out, &contents, &|_| {}).unwrap();
+    path
+}
+
+/// An image with a layer that all have, and one of its own.
+fn image(folder: &Path, name: &str, env: &str) -> PlatformImage {
+    let save = |content: &str| {
+        let digest = Digest::of(content.as_bytes());
+        std::fs::write(folder.join("blobs/sha256").join(digest.hex()), content).unwrap();
+        (digest, content.len() as u64)
+    };
+    let layers: Vec<_> = ["the base".to_owned(), format!("{name} {env}")]
+        .iter()
+        .map(|content| save(content))
+        .map(|(digest, size)| LayerRecord {
+            digest,
+            size,
+            media_type: MEDIA_TYPE.to_owned(),
+            diff_id: digest,
+            uncompressed_size: size,
+        })
+        .collect();
+    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
+    let (config, config_size) = save(
+        &serde_json::json!({
+            "os": "linux",
+            "architecture": "amd64",
+            "config": { "Env": [env] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        })
+        .to_string(),
+    );
+    let descriptors: Vec<_> = layers
+        .iter()
+        .map(|layer| serde_json::json!({ "mediaType": MEDIA_TYPE, "digest": layer.digest, "size": layer.size }))
+        .collect();
+    let (manifest, manifest_size) = save(
+        &serde_json::json!({
+            "schemaVersion": 2,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": config_size,
+            },
+            "layers": descriptors,
+        })
+        .to_string(),
+    );
+    PlatformImage {
+        platform: PLATFORM.parse().unwrap(),
+        manifest,
+        manifest_size,
+        config,
+        config_size,
+        layers,
+    }
+}

@@ -1,0 +1,294 @@
+//! Bringing a version back that ran before: after a failure, for a person, and when that did not work either.
+//!
+//! ```text
+//! undoing        an update failed: the old version, with its data if a gated update may have changed it
+//! rolling back   a person wants the version before: checked by the data rule first, in `expect_rollback`
+//! returning      rolling back failed: the newer version again
+//! ```
+//!
+//! Data is never deleted. A database that is replaced stays beside the one that takes its place.
+
+use crate::{
+    Error, Result,
+    apply::note_health,
+    containers::Services,
+    crash,
+    engine::Updater,
+    files,
+    health::{self, Question},
+    load,
+    postgres::Postgres,
+    preflight::can_read,
+    release,
+    state::Phase,
+    store::{Change, Release, Update},
+};
+
+impl Updater<'_> {
+    /// The phase "undoing".
+    pub(crate) fn undo(&mut self, update: &Update) -> Result<()> {
+        let why = update.error.clone().unwrap_or_default();
+        let switched = self.store.has_been(update.id, Phase::Switching)?;
+        let quiesced = self.store.has_been(update.id, Phase::Quiescing)?;
+        match self.release_before(update)? {
+            Some(before) if switched || quiesced => {
+                if update.state.gated && switched {
+                    self.put_data_back(update, &before)?;
+                }
+                self.put_environment_back(update)?;
+                release::activate(self.config, self.engine, &before, Services::All)?;
+                self.expect_images(&before, None)?;
+                self.expect_health(update, &before)?;
+            }
+            // A first installation that failed leaves nothing running; its data and `.env` stay for the next try.
+            None if switched => {
+                let to = self.release_after(update)?;
+                self.engine.down(&release::stack(self.config, &to))?;
+            }
+            _ => {}
+        }
+        crash::point("old version runs");
+        if let Some(digest) = &update.manifest_digest {
+            self.store.refuse(digest, &why, &self.clock.stamp())?;
+        }
+        self.reject(update.id, &why)?;
+        files::remove(&self.work_folder(update))
+    }
+
+    /// What stands against bringing back the version that ran before `update`.
+    pub(crate) fn expect_rollback(&self, update: &Update, discard_data_since: Option<&str>) -> Result<()> {
+        let refuse = |message: String, hint: &str| Err(Error::refused(message, hint));
+        if update.state.phase != Phase::Completed {
+            return refuse(
+                format!(
+                    "the update to {} is {}, and only a completed one can be rolled back",
+                    update.version, update.state.phase
+                ),
+                "updater history",
+            );
+        }
+        let current = self.store.current()?;
+        if current.as_ref().map(|release| release.id) != update.to {
+            return refuse(
+                format!("{} is not the version that runs", update.version),
+                "only the newest update can be rolled back; `updater status` shows it",
+            );
+        }
+        let (Some(before), Some(current)) = (self.release_before(update)?, current) else {
+            return refuse(
+                format!("nothing was installed before {}", update.version),
+                "updater uninstall",
+            );
+        };
+        if self.data_stays(&before, &current) {
+            return Ok(());
+        }
+        let completed = update.completed_on.clone().unwrap_or_default();
+        match (discard_data_since, &update.facts.gated_backup) {
+            (Some(since), Some(_)) if since == completed => Ok(()),
+            (Some(_), Some(_)) => refuse(
+                "the time after --discard-data-since is not the one from which data would be lost".to_owned(),
+                &format!("--discard-data-since {completed}"),
+            ),
+            (_, None) => refuse(
+                format!(
+                    "{} cannot read the data of {}, and there is no backup from before",
+                    before.version, current.version
+                ),
+                "stay, or install a newer version",
+            ),
+            (None, Some(_)) => refuse(
+                format!(
+                    "{} cannot read the data that {} has made: going back would lose everything written since {completed}",
+                    before.version, current.version
+                ),
+                &format!(
+                    "if that is really meant: updater rollback --discard-data-since {completed}; the database of now is kept beside"
+                ),
+            ),
+        }
+    }
+
+    /// The phase "rolling back".
+    pub(crate) fn bring_back(&mut self, update: &Update) -> Result<Change> {
+        let before = self
+            .release_before(update)?
+            .ok_or_else(|| Error::engine("roll back", "there is no version before this one"))?;
+        self.make_images_available(update, &before)?;
+        crash::point("old images there");
+        if update.facts.discard_data_since.is_some() {
+            let current = self.release_after(update)?;
+            self.stop_all_but_the_database(update, &current)?;
+            let mut facts = update.facts.clone();
+            let name = self.name_of_discarded(update);
+            facts.replaced_database = Some(name);
+            self.store.set_facts(update.id, &facts)?;
+            let update = self.store.update(update.id)?;
+            self.put_data_back(&update, &before)?;
+        }
+        release::activate(self.config, self.engine, &before, Services::All)?;
+        self.expect_images(&before, None)?;
+        self.expect_health(update, &before)?;
+        Ok(Change {
+            current: Some((before.id, None)),
+            ..Change::default()
+        })
+    }
+
+    /// The phase "returning".
+    pub(crate) fn return_to(&mut self, update: &Update) -> Result<()> {
+        let to = self.release_after(update)?;
+        if let (Some(_), Some(replaced)) = (&update.facts.discard_data_since, &update.facts.replaced_database)
+            && let Some(database) = &update.facts.database
+        {
+            self.stop_all_but_the_database(update, &to)?;
+            self.start_database(&to, &database.service)?;
+            Postgres {
+                engine: self.engine,
+                stack: &release::stack(self.config, &to),
+                backup: database,
+            }
+            .take_back(replaced, &format!("{replaced}_2"))?;
+        }
+        self.make_images_available(update, &to)?;
+        release::activate(self.config, self.engine, &to, Services::All)?;
+        self.expect_images(&to, None)?;
+        self.expect_health(update, &to)
+    }
+
+    fn name_of_discarded(&self, update: &Update) -> String {
+        update
+            .facts
+            .replaced_database
+            .clone()
+            .unwrap_or_else(|| "database".to_owned())
+            .replace("_failed_", "_discarded_")
+    }
+
+    /// Puts the database back as it was when nothing wrote any more.
+    fn put_data_back(&mut self, update: &Update, before: &Release) -> Result<()> {
+        let Some(database) = &update.facts.database else {
+            return Ok(());
+        };
+        let (Some(dump), Some(replaced)) = (&update.facts.gated_backup, &update.facts.replaced_database) else {
+            return Err(Error::engine("put the data back", "no backup of it was recorded"));
+        };
+        if let Ok(to) = self.release_after(update) {
+            self.stop_all_but_the_database(update, &to)?;
+        }
+        crash::point("new services stopped");
+        // The old version's files first: its database server must read what is there.
+        release::put_in_place(self.config, before)?;
+        self.start_database(before, &database.service)?;
+        Postgres {
+            engine: self.engine,
+            stack: &release::stack(self.config, before),
+            backup: database,
+        }
+        .replace(dump, replaced)?;
+        crash::point("data put back");
+        Ok(())
+    }
+
+    fn start_database(&self, release: &Release, service: &str) -> Result<()> {
+        let stack = release::stack(self.config, release);
+        let only = [service.to_owned()];
+        self.engine.up(&stack, Services::Only(&only))?;
+        let question = Question {
+            stack: &stack,
+            health: None,
+            only: Some(&only),
+        };
+        health::wait(self.engine, self.clock, question, &mut |_| {})
+    }
+
+    /// Images that a person removed are loaded again from the bundle in `applied/`.
+    fn make_images_available(&mut self, update: &Update, release: &Release) -> Result<()> {
+        let mut missing = Vec::new();
+        for pin in release.pins.values() {
+            let there = self.engine.image(&pin.id.to_string())?.is_some() && self.engine.try_create(&pin.id).is_ok();
+            if !there && !missing.contains(&pin.reference) {
+                missing.push(pin.reference.clone());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let gone = || {
+            Error::refused(
+                format!(
+                    "{} is no longer on this device, and neither is the bundle of {}",
+                    missing.join(", "),
+                    release.version
+                ),
+                format!(
+                    "copy {}'s bundle here and apply it with --allow-downgrade",
+                    release.version
+                ),
+            )
+        };
+        let path = release.bundle.as_ref().filter(|path| path.exists()).ok_or_else(gone)?;
+        let mut bundle = self.open_path(path)?;
+        let manifest = bundle.manifest().clone().into_inner();
+        let engine = self.engine.facts()?;
+        for image in manifest
+            .image_details
+            .iter()
+            .filter(|image| missing.contains(&image.reference))
+        {
+            self.progress.begin(&format!("loading {} again", image.reference), None);
+            load::load_image(
+                self.engine,
+                &engine,
+                &mut self.store,
+                &mut bundle,
+                image,
+                &engine.platform,
+                &|bytes| self.progress.advance(bytes),
+            )?;
+        }
+        self.progress.note(&format!(
+            "{}: images were loaded again for {}",
+            release.version, update.version
+        ));
+        Ok(())
+    }
+
+    /// The environment as it was before the switch, byte for byte. What is set in `.env` afterwards is only the version.
+    fn put_environment_back(&self, update: &Update) -> Result<()> {
+        let saved = self.work_folder(update).join("env");
+        if saved.is_file() {
+            files::copy(&saved, &self.config.env())?;
+        }
+        Ok(())
+    }
+
+    /// The version that was brought back is healthy, or at least as well as it was.
+    fn expect_health(&mut self, update: &Update, release: &Release) -> Result<()> {
+        let manifest = release::manifest(release)?;
+        let stack = release::stack(self.config, release);
+        let question = Question {
+            stack: &stack,
+            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
+            only: None,
+        };
+        let mut facts = self.store.update(update.id)?.facts;
+        let (clock, progress) = (self.clock, self.progress);
+        let answer = health::wait(self.engine, clock, question, &mut |text| {
+            note_health(&mut facts, clock, progress, text);
+        });
+        self.store.set_facts(update.id, &facts)?;
+        match answer {
+            Err(Error::Unhealthy(message)) if facts.was_healthy == Some(false) => self.warn(
+                update.id,
+                format!("{} is as it was before the update: {message}", release.version),
+            ),
+            answer => answer,
+        }
+    }
+
+    /// Whether `before` can work on the data that `current` has made.
+    fn data_stays(&self, before: &Release, current: &Release) -> bool {
+        before.data.revision == current.data.revision || can_read(&before.version, &current.data)
+    }
+}
