@@ -44,6 +44,7 @@ impl Present {
 
     /// Takes in an image that is loaded meanwhile.
     pub fn add(&mut self, image: &PlatformImage) {
+        self.ids.extend([image.config, image.manifest]);
         self.chains
             .push(image.layers.iter().map(|layer| layer.diff_id).collect());
         self.blobs.extend(image.blobs().map(|(digest, _)| digest));
@@ -123,4 +124,108 @@ impl Present {
 /// All layers of an image, as stored in the bundle.
 pub fn layers(image: &PlatformImage) -> BTreeSet<Digest> {
     image.layers.iter().map(|layer| layer.digest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image whose layers are named by letters; each has 10 bytes as stored and 100 unpacked.
+    fn image(name: &str, layers: &str) -> PlatformImage {
+        let layer = |letter: char| LayerRecord {
+            digest: Digest::of(format!("stored {letter}").as_bytes()),
+            size: 10,
+            media_type: "application/vnd.oci.image.layer.v1.tar+zstd".to_owned(),
+            diff_id: Digest::of(format!("unpacked {letter}").as_bytes()),
+            uncompressed_size: 100,
+        };
+        PlatformImage {
+            platform: "linux/amd64".parse().unwrap(),
+            manifest: Digest::of(format!("manifest {name}").as_bytes()),
+            manifest_size: 1,
+            config: Digest::of(format!("config {name}").as_bytes()),
+            config_size: 2,
+            layers: layers.chars().map(layer).collect(),
+        }
+    }
+
+    fn there(image: &PlatformImage) -> ImageFacts {
+        ImageFacts {
+            id: image.manifest,
+            references: Vec::new(),
+            diff_ids: image.layers.iter().map(|layer| layer.diff_id).collect(),
+            architecture: "amd64".to_owned(),
+        }
+    }
+
+    fn facts(store: ImageStore, version: &str) -> EngineFacts {
+        EngineFacts {
+            version: version.to_owned(),
+            store,
+            platform: "linux/amd64".parse().unwrap(),
+            compose: None,
+            root: "/".into(),
+        }
+    }
+
+    fn missing(present: &Present, layers: &str, store: ImageStore) -> String {
+        let wanted = image("wanted", layers);
+        let missing = present.missing(&wanted, store);
+        let letters = layers.chars().zip(&wanted.layers);
+        letters
+            .filter(|(_, layer)| missing.contains(&layer.digest))
+            .map(|(letter, _)| letter)
+            .collect()
+    }
+
+    #[test]
+    fn a_classic_store_needs_everything_above_what_changed() {
+        let present = Present::of(&[there(&image("a", "abc")), there(&image("b", "xy"))], &BTreeMap::new());
+        for (layers, expected) in [
+            ("abc", ""),
+            ("ab", ""),
+            ("abcd", "d"),
+            ("abd", "d"),
+            ("axc", "xc"),
+            ("bc", "bc"),
+            ("xyc", "c"),
+            ("ya", "ya"),
+            // The lower of two equal ones is there, the upper is not, and they are one blob.
+            ("aba", "aa"),
+        ] {
+            assert_eq!(missing(&present, layers, ImageStore::Classic), expected, "{layers}");
+        }
+    }
+
+    #[test]
+    fn a_containerd_store_has_the_blobs_of_recorded_images_that_are_there() {
+        let (here, gone, foreign) = (image("here", "ab"), image("gone", "cd"), image("foreign", "ef"));
+        let blobs = |image: &PlatformImage| (image.manifest, layers(image));
+        let loaded = BTreeMap::from([blobs(&here), blobs(&gone)]);
+        let present = Present::of(&[there(&here), there(&foreign)], &loaded);
+        assert_eq!(missing(&present, "acebfd", ImageStore::Containerd), "cefd");
+    }
+
+    #[test]
+    fn disk_is_needed_for_layers_and_the_engines_copy() {
+        let (first, second) = (image("first", "abc"), image("second", "abd"));
+        let nothing = Present::default();
+        let both = [&first, &second];
+        for (facts, disk, sent) in [
+            // 300 and 100 unpacked; copies of 32, then of 12.
+            (facts(ImageStore::Classic, "26.1.5"), 400 + 12, 32 + 12),
+            // Copies uncompressed: 302, then 102.
+            (facts(ImageStore::Classic, "20.10.24"), 300 + 302, 302 + 102),
+            // Unpacked and blobs, 33 and 13.
+            (facts(ImageStore::Containerd, "26.1.5"), 400 + 46, 46),
+        ] {
+            assert_eq!(nothing.disk_needed(&both, &facts), disk, "{facts:?}");
+            assert_eq!(nothing.bytes_to_send(&both, &facts), sent, "{facts:?}");
+        }
+        let mut everything = nothing;
+        both.into_iter().for_each(|image| everything.add(image));
+        for store in [ImageStore::Classic, ImageStore::Containerd] {
+            assert_eq!(everything.disk_needed(&both, &facts(store, "26.1.5")), 0);
+        }
+    }
 }

@@ -19,6 +19,8 @@ mod archive;
 mod intent;
 mod missing;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::Cell, collections::BTreeSet, fmt, fs::File, io};
 

@@ -3,7 +3,6 @@
 //! Also used by the tests of real engines (`xtask/tests/devices`).
 
 #![allow(dead_code, reason = "not every test binary uses all of it")]
-#![expect(clippy::allow_attributes, reason = "what is unused differs")]
 
 use std::{
     collections::BTreeMap,
@@ -89,7 +88,7 @@ pub(crate) fn bundle(folder: &Path, version: &str, images: &[Image]) -> PathBuf 
     let blobs = folder.join(format!("blobs-{version}"));
     fs::create_dir_all(blobs.join("blobs/sha256")).unwrap();
     let inputs: Vec<ImageInput> = images.iter().map(|image| input(&blobs, version, image)).collect();
-    let store = DirStore::new([blobs.clone()]);
+    let store = DirStore::new([blobs]);
     let platform: Platform = images[0].platform.parse().unwrap();
     let tar = ImagesTar::plan(&inputs, &store, &Scope::OnePlatform(platform.clone())).unwrap();
     let compose = Content::Bytes(b"services: {}\n".to_vec());
