@@ -204,10 +204,13 @@ impl<'a> Updater<'a> {
     /// What a phase that did not work means.
     fn failed(&mut self, update: &Update, error: Error) -> Result<(Event, Change)> {
         let message = with_hint(&error);
-        self.progress.note(&format!(
-            "{} failed while {}: {error}",
-            update.version, update.state.phase
-        ));
+        // A refusal is told by whoever asked; nothing has happened.
+        if update.state.phase != Phase::Verifying {
+            self.progress.note(&format!(
+                "{} failed while {}: {error}",
+                update.version, update.state.phase
+            ));
+        }
         let event = match update.state.phase {
             Phase::Undoing | Phase::Returning => Event::RestoreFailed,
             // Everything that counts is done; what could not be tidied up is noted and left.
