@@ -10,7 +10,7 @@
 //! [`Updater::drive`] is the loop. A phase is durable before it begins ([`crate::store::Store::record`]), so after a crash
 //! [`Updater::recover`] knows what was being done, and does it again: every phase may be repeated.
 
-use std::fs::File;
+use std::{fs::File, time::Duration};
 
 use bundle::read::VerifiedBundle;
 
@@ -18,10 +18,17 @@ use crate::{
     Error, Result,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts},
+    files,
     progress::Progress,
     state::{Event, Phase, State},
     store::{Change, Facts, NewUpdate, Release, Store, Update},
 };
+
+/// How long bringing a version back waits for an engine that does not answer.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// How often it looks.
+const ENGINE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Everything that an update is applied with. Whoever makes one holds the lock.
 pub struct Updater<'a> {
@@ -74,6 +81,7 @@ impl<'a> Updater<'a> {
     /// What [`Updater::drive`] gives. A device that is stuck stays so until a person retries.
     pub fn recover(&mut self) -> Result<Option<State>> {
         let Some(update) = self.store.active()? else {
+            self.tidy()?;
             return Ok(None);
         };
         self.progress.note(&format!(
@@ -232,6 +240,7 @@ impl<'a> Updater<'a> {
                 self.store.refuse(&digest, &message, &self.clock.stamp())?;
             }
             self.reject(update.id, &message)?;
+            files::remove(&self.work_folder(update))?;
         }
         let text = match event {
             // Why it failed in the first place must not be lost.
@@ -274,6 +283,33 @@ impl<'a> Updater<'a> {
                 message,
             }),
             _ => Ok(state),
+        }
+    }
+
+    /// Removes what was put aside for updates that have ended. A stuck one's may be needed.
+    fn tidy(&self) -> Result<()> {
+        let folder = self.config.work();
+        if self.store.stuck()?.is_some() || !folder.exists() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+            files::remove(&entry.map_err(Error::io("read", &folder))?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for an engine that is being restarted: bringing a version back must not fail because of that.
+    pub(crate) fn wait_for_engine(&self) -> Result<()> {
+        let began = self.clock.elapsed();
+        loop {
+            let error = match self.engine.facts() {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if self.clock.elapsed().saturating_sub(began) > ENGINE_PATIENCE {
+                return Err(error);
+            }
+            self.clock.sleep(ENGINE_PAUSE);
         }
     }
 
