@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     containers::Services,
     crash,
-    engine::Updater,
+    engine::{Updater, milliseconds},
     files,
     health::{self, Question},
     load,
@@ -96,7 +96,11 @@ impl Updater<'_> {
         self.keep_old_compose_file(update)?;
         let first = self.first_services(update, &to)?;
         let services = first.as_deref().map_or(Services::All, Services::Only);
+        let began = self.clock.elapsed();
         release::activate(self.config, self.engine, &to, services)?;
+        let mut facts = update.facts.clone();
+        facts.compose_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
+        self.store.set_facts(update.id, &facts)?;
         self.expect_images(&to, first.as_deref())
     }
 
@@ -272,7 +276,7 @@ pub(crate) fn compact(stamp: &str) -> String {
 }
 
 /// Milliseconds between two recorded times; none if the clock went back.
-pub(crate) fn milliseconds(from: &str, until: &str) -> Option<u64> {
+pub(crate) fn milliseconds_between(from: &str, until: &str) -> Option<u64> {
     let [from, until] = [from, until].map(|stamp| stamp.parse::<jiff::Timestamp>());
     let passed = until.ok()?.as_millisecond().checked_sub(from.ok()?.as_millisecond())?;
     u64::try_from(passed).ok()
