@@ -7,6 +7,10 @@
 
 mod clone;
 mod device;
+mod site;
+mod updates;
+mod versions;
+mod witness;
 
 use std::fs;
 
