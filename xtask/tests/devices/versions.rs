@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::Instant,
 };
 
 use bundle::signature::{SecretKey, generate};
@@ -248,4 +249,29 @@ fn replaced(text: &str, old: &str, new: &str) -> String {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+#[test]
+#[ignore = "needs a builder; `cargo xtask ci` runs it"]
+fn every_version_is_released() {
+    let all = [
+        V2_0_0,
+        V2_1_0,
+        V2_2_0,
+        V2_5_0,
+        UNHEALTHY,
+        CRASH_LOOP,
+        BAD_MIGRATION,
+        GATED_CRASH_LOOP,
+        TAGS_REUSED,
+    ];
+    let bundles = Bundles::zstd();
+    for version in all {
+        let started = Instant::now();
+        let manifest = bundles.manifest(&version);
+        eprintln!("  {}: {:.1} s", version.number, started.elapsed().as_secs_f64());
+        assert_eq!(manifest["version"], version.number);
+        assert_eq!(manifest["data"]["revision"], version.schema);
+        assert_eq!(manifest["data"]["readable_by"], version.readable_by);
+    }
 }
