@@ -235,6 +235,50 @@ impl Site {
             .collect()
     }
 
+    /// The schema revision of a database.
+    pub(crate) fn revision(&self, database: &str) -> String {
+        self.sql(database, "SELECT max(revision) FROM schema_revision")
+    }
+
+    /// The databases that are kept beside the one in use.
+    pub(crate) fn databases_beside(&self) -> Vec<String> {
+        let question = "SELECT datname FROM pg_database WHERE datname LIKE 'webmacs\\_%' ORDER BY datname";
+        self.sql("webmacs", question).lines().map(str::to_owned).collect()
+    }
+
+    /// What `updater status --json` says.
+    pub(crate) fn status(&self) -> Value {
+        let output = self.command(&["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// How many updates were ever tried.
+    pub(crate) fn updates_tried(&self) -> usize {
+        let output = self.command(&["history", "--json"]).output().unwrap();
+        let updates: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        updates.len()
+    }
+
+    /// Compose file and `.env`, byte for byte.
+    pub(crate) fn files_of_record(&self) -> [Vec<u8>; 2] {
+        ["opt/docker-compose.prod.yml", "opt/.env"].map(|name| fs::read(self.path(name)).unwrap())
+    }
+
+    /// A shell in the product's folder, whose `docker` speaks to this engine.
+    pub(crate) fn shell_of_a_person(&self) -> Shell {
+        let sh = Shell::new().unwrap();
+        sh.change_dir(self.path("opt"));
+        sh.set_var("DOCKER_HOST", self.engine().host());
+        sh
+    }
+
+    /// Waits until the product says that it is well.
+    pub(crate) fn wait_for_health(&self) {
+        self.wait("the product is healthy", Duration::from_secs(60), &|| {
+            self.health().is_some_and(|health| health["status"] == "ok")
+        });
+    }
+
     /// What the database answers, a line for a row.
     pub(crate) fn sql(&self, database: &str, question: &str) -> String {
         let arguments = [
