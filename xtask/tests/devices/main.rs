@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
 mod clone;
+mod crash;
 mod device;
 mod site;
 mod updates;
