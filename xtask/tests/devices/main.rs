@@ -8,6 +8,7 @@
 mod clone;
 mod crash;
 mod device;
+mod refused;
 mod site;
 mod updates;
 mod versions;
