@@ -192,8 +192,8 @@ fn a_database_or_an_engine_that_goes_away_changes_nothing() {
 fn a_full_disk_changes_nothing() {
     let site = Site::new(Kind::Docker26Classic, Bundles::zstd());
     let (opt, state) = (
-        Mounted::over(&site.path("opt"), 256),
-        Mounted::over(&site.path("state"), 16),
+        Mounted::over(&site.path("opt"), "256m"),
+        Mounted::over(&site.path("state"), "16m"),
     );
     fs::write(site.env_file(), format!("WEBMACS_HTTP_PORT={}\n", crate::site::PORT)).unwrap();
     site.apply(&V2_0_0).expect(0);
