@@ -63,7 +63,7 @@ fn bad_input_changes_nothing() {
     let apply = |bundle: &Path| site.run(&["apply", bundle.to_str().unwrap()]);
 
     let bad = changed(&site, &good, "truncated", |file, length| {
-        file.set_len(length / 2).unwrap()
+        file.set_len(length / 2).unwrap();
     });
     apply(&bad).expect(5);
     before.expect(&site, &witness, "truncated");
@@ -274,7 +274,7 @@ fn kill_engine(site: &Site) {
     for process in fs::read_dir("/proc").unwrap() {
         let path = process.unwrap().path();
         let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-        if command.starts_with(|c: char| c == '/') && command.contains("dockerd") && command.contains(config) {
+        if command.starts_with('/') && command.contains("dockerd") && command.contains(config) {
             let (sh, pid) = (Shell::new().unwrap(), path.file_name().unwrap().to_owned());
             cmd!(sh, "kill -9 {pid}").quiet().run().unwrap();
             killed += 1;
