@@ -50,13 +50,21 @@ pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, pro
     let (events, inbox) = mpsc::channel();
     let _watcher = watch(config, events, progress);
     let mut intake = Intake::default();
+    let mut said = None;
     loop {
         heartbeat.beat();
         match turn(config, engine, clock, progress, &mut intake, &heartbeat) {
-            Ok(()) => {}
+            Ok(()) => said = None,
             // Somebody acts by hand; it is our turn when they have done.
             Err(Error::Busy { .. }) => {}
-            Err(error) => progress.note(&format!("error: {error}")),
+            // Once is enough, however often it happens.
+            Err(error) => {
+                let text = format!("error: {error}");
+                if said.as_ref() != Some(&text) {
+                    progress.note(&text);
+                }
+                said = Some(text);
+            }
         }
         let pause = if intake.is_waiting() { SOON } else { SCAN };
         // Disconnected without a watcher: then the pause is all there is.
@@ -81,15 +89,21 @@ fn turn(
     intake: &mut Intake,
     heartbeat: &Heartbeat,
 ) -> Result<()> {
-    if intake.quiet_files(config, clock.elapsed())?.is_empty() {
+    let nothing_new = intake.quiet_files(config, clock.elapsed())?.is_empty();
+    let _lock = Lock::take(&config.lock(), "updater daemon")?;
+    let store = Store::open(&config.database())?;
+    // Nobody holds the lock, so whoever was at work has died, or could not write its record on a full disk.
+    let interrupted = store.active()?.is_some();
+    if nothing_new && !interrupted {
         return Ok(());
     }
-    let _lock = Lock::take(&config.lock(), "updater daemon")?;
     let _busy = heartbeat.busy();
-    let mut updater = Updater::new(config, Store::open(&config.database())?, engine, clock, progress);
+    let mut updater = Updater::new(config, store, engine, clock, progress);
+    updater.recover()?;
     if let Some(stuck) = updater.store.stuck()? {
         return Err(Error::Stuck(stuck.error.unwrap_or_default()));
     }
+    updater.adopt()?;
     tell(&[NotifyState::Status("applying a bundle")]);
     for (path, outcome) in updater.take_in(intake)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -74,13 +74,11 @@ impl Updater<'_> {
     }
 
     /// Replaces every value of `.env` that may be a secret.
-    fn without_secrets(&self, mut text: String) -> String {
-        let Ok(Some(bytes)) = files::read_if_there(&self.config.env()) else {
-            return text;
-        };
-        for secret in EnvFile::parse(&String::from_utf8_lossy(&bytes)).secrets() {
-            text = text.replace(&secret, "[removed]");
+    fn without_secrets(&self, text: String) -> String {
+        match files::read_if_there(&self.config.env()) {
+            Ok(Some(bytes)) => EnvFile::parse(&String::from_utf8_lossy(&bytes)).hide_secrets(text),
+            // What cannot be read cannot have got into it.
+            _ => text,
         }
-        text
     }
 }

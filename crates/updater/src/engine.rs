@@ -10,7 +10,7 @@
 //! [`Updater::drive`] is the loop. A phase is durable before it begins ([`crate::store::Store::record`]), so after a crash
 //! [`Updater::recover`] knows what was being done, and does it again: every phase may be repeated.
 
-use std::fs::File;
+use std::{fs::File, time::Duration};
 
 use bundle::read::VerifiedBundle;
 
@@ -18,10 +18,17 @@ use crate::{
     Error, Result,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts},
+    files,
     progress::Progress,
     state::{Event, Phase, State},
     store::{Change, Facts, NewUpdate, Release, Store, Update},
 };
+
+/// How long bringing a version back waits for an engine that does not answer.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// How often it looks.
+const ENGINE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Everything that an update is applied with. Whoever makes one holds the lock.
 pub struct Updater<'a> {
@@ -74,6 +81,7 @@ impl<'a> Updater<'a> {
     /// What [`Updater::drive`] gives. A device that is stuck stays so until a person retries.
     pub fn recover(&mut self) -> Result<Option<State>> {
         let Some(update) = self.store.active()? else {
+            self.tidy()?;
             return Ok(None);
         };
         self.progress.note(&format!(
@@ -161,12 +169,20 @@ impl<'a> Updater<'a> {
                 return Ok(update.state);
             }
             self.progress.phase(&update.version.to_string(), phase);
-            let (event, change) = match self.step(&update) {
+            let began = self.clock.elapsed();
+            let (event, mut change) = match self.step(&update) {
                 Ok(done) => done,
                 // A record that cannot be written cannot say what comes next: the next start finds out.
                 Err(error @ Error::Store(_)) => return Err(error),
                 Err(error) => self.failed(&update, error)?,
             };
+            let mut facts = match change.facts.take() {
+                Some(facts) => facts,
+                None => self.store.update(id)?.facts,
+            };
+            let took = self.clock.elapsed().saturating_sub(began);
+            *facts.durations_ms.entry(phase.name().to_owned()).or_default() += milliseconds(took);
+            change.facts = Some(facts);
             self.record(id, event, change)?;
         }
     }
@@ -196,10 +212,13 @@ impl<'a> Updater<'a> {
     /// What a phase that did not work means.
     fn failed(&mut self, update: &Update, error: Error) -> Result<(Event, Change)> {
         let message = with_hint(&error);
-        self.progress.note(&format!(
-            "{} failed while {}: {error}",
-            update.version, update.state.phase
-        ));
+        // A refusal is told by whoever asked; nothing has happened.
+        if update.state.phase != Phase::Verifying {
+            self.progress.note(&format!(
+                "{} failed while {}: {error}",
+                update.version, update.state.phase
+            ));
+        }
         let event = match update.state.phase {
             Phase::Undoing | Phase::Returning => Event::RestoreFailed,
             // Everything that counts is done; what could not be tidied up is noted and left.
@@ -221,6 +240,7 @@ impl<'a> Updater<'a> {
                 self.store.refuse(&digest, &message, &self.clock.stamp())?;
             }
             self.reject(update.id, &message)?;
+            files::remove(&self.work_folder(update))?;
         }
         let text = match event {
             // Why it failed in the first place must not be lost.
@@ -263,6 +283,33 @@ impl<'a> Updater<'a> {
                 message,
             }),
             _ => Ok(state),
+        }
+    }
+
+    /// Removes what was put aside for updates that have ended. A stuck one's may be needed.
+    fn tidy(&self) -> Result<()> {
+        let folder = self.config.work();
+        if self.store.stuck()?.is_some() || !folder.exists() {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+            files::remove(&entry.map_err(Error::io("read", &folder))?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for an engine that is being restarted: bringing a version back must not fail because of that.
+    pub(crate) fn wait_for_engine(&self) -> Result<()> {
+        let began = self.clock.elapsed();
+        loop {
+            let error = match self.engine.facts() {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if self.clock.elapsed().saturating_sub(began) > ENGINE_PATIENCE {
+                return Err(error);
+            }
+            self.clock.sleep(ENGINE_PAUSE);
         }
     }
 
@@ -337,6 +384,10 @@ impl<'a> Updater<'a> {
         }
         Ok(opened)
     }
+}
+
+pub(crate) fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn with_hint(error: &Error) -> String {

@@ -5,8 +5,11 @@
 
 use std::fmt::Write as _;
 
-/// A value of fewer characters is taken for no secret.
-const SHORTEST_SECRET: usize = 8;
+/// Values of this length are taken for secrets whatever their key is called.
+const LONG: usize = 16;
+
+/// Words in keys whose values are secrets.
+const SECRET_WORDS: [&str; 5] = ["PASS", "SECRET", "KEY", "TOKEN", "CREDENTIAL"];
 
 /// The text of an environment file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,18 +49,22 @@ impl EnvFile {
         })
     }
 
-    /// Every value that may be a secret: all but the shortest, which would be found everywhere.
-    pub fn secrets(&self) -> Vec<String> {
-        let mut secrets: Vec<_> = self
+    /// `text` with every value that may be a secret taken out: long ones, and those whose key says so.
+    pub fn hide_secrets(&self, text: String) -> String {
+        let mut secrets: Vec<String> = self
             .lines
             .iter()
-            .filter(|line| !line.trim_start().starts_with('#'))
-            .filter_map(|line| Some(unquoted(line.split_once('=')?.1)))
-            .filter(|value| value.len() >= SHORTEST_SECRET)
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.to_ascii_uppercase(), unquoted(value)))
+            .filter(|(key, value)| {
+                let named_so = SECRET_WORDS.iter().any(|word| key.contains(word));
+                value.len() >= LONG || named_so && value.len() > 2
+            })
+            .map(|(_, value)| value)
             .collect();
         // The longest first, so that no secret hides the rest of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets
+        secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
     }
 }
 
@@ -153,8 +160,10 @@ nonsense
     }
 
     #[test]
-    fn long_values_are_secrets() {
-        let file = EnvFile::parse("A=short\nB='a longer secret'\nC=12345678\n# D=commented out\n");
-        assert_eq!(file.secrets(), ["a longer secret", "12345678"]);
+    fn secrets_are_hidden() {
+        let file =
+            EnvFile::parse("DB_PASSWORD=hunter2\nSECRET_KEY=\"hunter2hunter2xx\"\nPORT=80\nMY-LONG=0123456789abcdef\n");
+        let text = "near \"0123456789abcdef\": hunter2hunter2xx, hunter2, 80".to_owned();
+        assert_eq!(file.hide_secrets(text), "near \"***\": ***, ***, 80");
     }
 }

@@ -30,6 +30,9 @@ impl Updater<'_> {
         let why = update.error.clone().unwrap_or_default();
         let switched = self.store.has_been(update.id, Phase::Switching)?;
         let quiesced = self.store.has_been(update.id, Phase::Quiescing)?;
+        if switched || quiesced {
+            self.wait_for_engine()?;
+        }
         match self.release_before(update)? {
             Some(before) if switched || quiesced => {
                 if update.state.gated && switched {
@@ -114,6 +117,7 @@ impl Updater<'_> {
         let before = self
             .release_before(update)?
             .ok_or_else(|| Error::engine("roll back", "there is no version before this one"))?;
+        self.wait_for_engine()?;
         self.make_images_available(update, &before)?;
         crash::point("old images there");
         if update.facts.discard_data_since.is_some() {
@@ -138,6 +142,7 @@ impl Updater<'_> {
     /// The phase "returning".
     pub(crate) fn return_to(&mut self, update: &Update) -> Result<()> {
         let to = self.release_after(update)?;
+        self.wait_for_engine()?;
         if let (Some(_), Some(replaced)) = (&update.facts.discard_data_since, &update.facts.replaced_database)
             && let Some(database) = &update.facts.database
         {
@@ -231,7 +236,6 @@ impl Updater<'_> {
         let mut bundle = self.open_path(path)?;
         let manifest = bundle.manifest().clone().into_inner();
         let engine = self.engine.facts()?;
-        let progress = self.progress;
         for image in manifest
             .image_details
             .iter()
@@ -245,7 +249,7 @@ impl Updater<'_> {
                 &mut bundle,
                 image,
                 &engine.platform,
-                &|bytes| progress.advance(bytes),
+                &|bytes| self.progress.advance(bytes),
             )?;
         }
         self.progress.note(&format!(

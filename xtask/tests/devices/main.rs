@@ -6,9 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
 mod clone;
+mod compose;
 mod crash;
 mod device;
+mod load;
 mod refused;
+#[path = "../../../crates/updater/tests/it/sample.rs"]
+mod sample;
 mod site;
 mod updates;
 mod versions;

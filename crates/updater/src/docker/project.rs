@@ -12,14 +12,12 @@ use super::Docker;
 use crate::{
     Error, Result,
     containers::{Service, Stack},
+    env_file::EnvFile,
     process::ProcessError,
 };
 
 /// The environment file that Compose reads if none is named.
 const ENV_FILE: &str = ".env";
-
-/// Values of this length are taken for secrets whatever they are called.
-const LONG: usize = 16;
 
 /// What Compose makes of a project's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +116,8 @@ pub(super) fn redacted(error: ProcessError, stack: &Stack) -> Error {
         .folder
         .join(stack.env_file.as_deref().unwrap_or(ENV_FILE.as_ref()));
     let environment = fs::read_to_string(env_file).unwrap_or_default();
-    let hide = |text: String| without_secrets(text, &environment);
+    let environment = EnvFile::parse(&environment);
+    let hide = |text: String| environment.hide_secrets(text);
     Error::Process(match error {
         ProcessError::Failed {
             command,
@@ -136,24 +135,6 @@ pub(super) fn redacted(error: ProcessError, stack: &Stack) -> Error {
         },
         other => other,
     })
-}
-
-fn without_secrets(text: String, environment: &str) -> String {
-    let mut secrets: Vec<&str> = environment
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .filter_map(|(key, value)| {
-            let value = value.trim().trim_matches(['"', '\'']);
-            let key = key.to_ascii_uppercase();
-            let named_so = ["PASS", "SECRET", "KEY", "TOKEN", "CREDENTIAL"]
-                .iter()
-                .any(|word| key.contains(word));
-            (value.len() >= LONG || named_so && value.len() > 2).then_some(value)
-        })
-        .collect();
-    // One may be a part of another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
 }
 
 #[cfg(test)]
@@ -179,13 +160,6 @@ mod tests {
     fn an_error_holds_nothing_of_the_configuration() {
         let error = read(r#"{"name": {"DB_PASSWORD": "hunter2"}}"#).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn secrets_are_hidden() {
-        let environment = "DB_PASSWORD=hunter2\nSECRET_KEY=\"hunter2hunter2xx\"\nPORT=80\nMY-LONG=0123456789abcdef\n";
-        let text = "near \"0123456789abcdef\": hunter2hunter2xx, hunter2, 80".to_owned();
-        assert_eq!(without_secrets(text, environment), "near \"***\": ***, ***, 80");
     }
 
     #[test]

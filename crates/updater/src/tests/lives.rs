@@ -68,6 +68,7 @@ fn what_fails_is_undone() {
             let diagnostic = std::fs::read_to_string(failed.with_file_name("app-update-2.1.0.tar.gz.diagnostic.txt"));
             let diagnostic = diagnostic.unwrap();
             assert!(diagnostic.contains("Journal"), "{diagnostic}");
+            assert!(diagnostic.contains("connecting with ***"), "{diagnostic}");
         }
     }
 }
