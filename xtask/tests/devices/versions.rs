@@ -20,12 +20,13 @@ use crate::clone::Clone;
 
 /// What a version consists of: trees and files of this repository's commit. The updater in the bundles is not looked at
 /// by the tests that use them, so it is not among them.
-const INGREDIENTS: [&str; 5] = [
+const INGREDIENTS: [&str; 6] = [
     "Cargo.lock",
     "Cargo.toml",
-    "crates/bundle",
-    "crates/demo",
-    "crates/pipeline",
+    "crates/bundle/src",
+    "crates/demo/Dockerfile",
+    "crates/demo/docker-compose.prod.yml",
+    "crates/demo/src",
 ];
 
 /// To be raised when this file makes something else of the same versions.
