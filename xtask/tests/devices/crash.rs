@@ -111,8 +111,15 @@ impl Patient {
         Self { site, witness }
     }
 
-    /// Brings the device to where a life begins.
+    /// Brings the device to where a life begins: the version before runs, and the images of another have to be loaded.
     fn prepare(&self, life: Life) {
+        self.bring(life);
+        if life != Life::Rollback {
+            self.site.forget_images(&life.to());
+        }
+    }
+
+    fn bring(&self, life: Life) {
         let runs = self.site.env("WEBMACS_VERSION").unwrap();
         if runs == life.from().number {
             return;

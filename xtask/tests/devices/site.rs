@@ -235,6 +235,23 @@ impl Site {
             .collect()
     }
 
+    /// Removes the images of a version that nothing runs, as a person who makes room would.
+    pub(crate) fn forget_images(&self, version: &Version) {
+        let used: Vec<_> = self
+            .containers()
+            .into_values()
+            .map(|container| container.image)
+            .collect();
+        for id in self.images_of(version).into_values().filter(|id| !used.contains(id)) {
+            self.docker_command(&["image", "rm", "--force", &id])
+                .ignore_status()
+                .ignore_stdout()
+                .ignore_stderr()
+                .run()
+                .ok();
+        }
+    }
+
     /// The schema revision of a database.
     pub(crate) fn revision(&self, database: &str) -> String {
         self.sql(database, "SELECT max(revision) FROM schema_revision")

@@ -18,8 +18,8 @@ use xtask::setup::cache::{Cache, Item};
 
 use crate::clone::Clone;
 
-/// What a version consists of: trees and files of this repository's commit. The updater in the bundles is not looked at
-/// by the tests that use them, so it is not among them.
+/// What a version consists of: trees and files of this repository's commit. The updater in the bundles and how they are
+/// packed is not what the tests that use them look at, so neither is among them.
 const INGREDIENTS: [&str; 6] = [
     "Cargo.lock",
     "Cargo.toml",
