@@ -8,7 +8,7 @@
 //! A machine with a Docker of its own keeps it: its engine, plugins, emulation and packages are only looked at.
 
 pub(crate) mod apt;
-pub(crate) mod cache;
+pub mod cache;
 mod docker;
 mod emulation;
 mod host;

@@ -92,7 +92,11 @@ impl Updater<'_> {
             || self.diagnosis(&update, why),
             |text| String::from_utf8_lossy(&text).into_owned(),
         );
-        files::write(&with_suffix(&place, ".diagnostic.txt"), text.as_bytes(), 0o600)?;
+        // On a full disk, say: bringing the old version back must not fail for what is only said about it.
+        if let Err(error) = files::write(&with_suffix(&place, ".diagnostic.txt"), text.as_bytes(), 0o600) {
+            self.progress
+                .note(&format!("warning: the diagnosis is not kept: {error}"));
+        }
         if bundle.exists() && *bundle != place && self.is_ours(bundle) {
             files::rename(bundle, &place)?;
         }
@@ -103,11 +107,16 @@ impl Updater<'_> {
         self.prune_failed(&place)
     }
 
-    /// Writes down what is known of a failure at the moment of it.
-    pub(crate) fn keep_diagnosis(&self, update: &Update, why: &str) -> Result<()> {
+    /// Writes down what is known of a failure at the moment of it, if that is possible.
+    pub(crate) fn keep_diagnosis(&self, update: &Update, why: &str) {
         let folder = self.work_folder(update);
-        files::make_folder(&folder)?;
-        files::write(&folder.join(DIAGNOSIS), self.diagnosis(update, why).as_bytes(), 0o600)
+        let text = self.diagnosis(update, why);
+        let kept =
+            files::make_folder(&folder).and_then(|()| files::write(&folder.join(DIAGNOSIS), text.as_bytes(), 0o600));
+        if let Err(error) = kept {
+            self.progress
+                .note(&format!("warning: the diagnosis is not kept: {error}"));
+        }
     }
 
     /// Whether a bundle lies where we may move it.

@@ -230,7 +230,7 @@ impl<'a> Updater<'a> {
         };
         if event == Event::Failed && update.state.phase != Phase::RollingBack {
             // Now, while the containers that failed are still there.
-            self.keep_diagnosis(update, &message)?;
+            self.keep_diagnosis(update, &message);
         }
         if matches!(update.state.phase, Phase::Verifying | Phase::Downloading) {
             // Before it is recorded: a crash in between does it again.

@@ -108,6 +108,24 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     write_with(to, mode, |file| io::copy(&mut source, file).map(drop))
 }
 
+/// As [`copy`], but a file that is there with the same content and mode is only made durable: on a full disk, what is in
+/// place already must not fail.
+///
+/// # Errors
+/// As for [`copy`].
+pub fn put(from: &Path, to: &Path) -> Result<()> {
+    let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode() & 0o777);
+    let same = |path: &Path| Ok::<_, io::Error>((mode(path)?, fs::read(path)?));
+    let wanted = same(from).map_err(Error::io("read", from))?;
+    if same(to).is_ok_and(|there| there == wanted) {
+        File::open(to)
+            .and_then(|file| file.sync_all())
+            .map_err(Error::io("write", to))?;
+        return sync_folder_of(to);
+    }
+    copy(from, to)
+}
+
 /// Reads a file; none if it is not there.
 ///
 /// # Errors
@@ -162,6 +180,26 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_in_place_is_not_written_again() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        write(&from, b"text", 0o600).unwrap();
+        let number = || fs::metadata(&to).unwrap().ino();
+        put(&from, &to).unwrap();
+        let first = number();
+        put(&from, &to).unwrap();
+        assert_eq!(number(), first);
+        // Another mode or another content is another file.
+        for (bytes, mode) in [(b"text", 0o644), (b"tesT", 0o644)] {
+            write(&from, bytes, mode).unwrap();
+            put(&from, &to).unwrap();
+            assert_eq!(fs::read(&to).unwrap(), bytes);
+            assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, mode);
+        }
     }
 
     #[test]

@@ -176,9 +176,9 @@ pub fn put_in_place(config: &Config, release: &Release) -> Result<()> {
         if let Some(parent) = place.parent() {
             files::make_folder(parent)?;
         }
-        files::copy(&path, &place)?;
+        files::put(&path, &place)?;
     }
-    files::copy(&folder.join(&config.compose_file), &config.compose())?;
+    files::put(&folder.join(&config.compose_file), &config.compose())?;
     set_environment(config, release)
 }
 

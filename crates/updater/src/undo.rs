@@ -263,7 +263,7 @@ impl Updater<'_> {
     fn put_environment_back(&self, update: &Update) -> Result<()> {
         let saved = self.work_folder(update).join("env");
         if saved.is_file() {
-            files::copy(&saved, &self.config.env())?;
+            files::put(&saved, &self.config.env())?;
         }
         Ok(())
     }

@@ -18,27 +18,27 @@ const NAME: &str = "cargo-xtask-release";
 
 /// The cache folder of this person.
 #[derive(Clone, Debug)]
-pub(crate) struct Cache {
+pub struct Cache {
     root: PathBuf,
 }
 
 /// An item's name and the digest of its recipe.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
+pub struct Item {
     /// The folder, whether or not it is made yet.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
 }
 
 /// Holds the cache for one process; released when dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 impl Cache {
     /// The cache below `$XDG_CACHE_HOME`, or else below `~/.cache`.
     ///
     /// # Errors
     /// Neither variable names an absolute folder.
-    pub(crate) fn of_user() -> Result<Self> {
+    pub fn of_user() -> Result<Self> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CACHE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
@@ -53,12 +53,12 @@ impl Cache {
     }
 
     /// The cache's folder.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// The folder of the item `name` made by `recipe`: any text that changes when the result should.
-    pub(crate) fn item(&self, name: &str, recipe: &str) -> Item {
+    pub fn item(&self, name: &str, recipe: &str) -> Item {
         let hex = Digest::of(recipe.as_bytes()).hex();
         Item {
             path: self.root.join(format!("{name}-{}", &hex[..12])),
@@ -69,7 +69,7 @@ impl Cache {
     ///
     /// # Errors
     /// The lock file cannot be made.
-    pub(crate) fn lock(&self) -> Result<Lock> {
+    pub fn lock(&self) -> Result<Lock> {
         fs::create_dir_all(&self.root).with_context(|| format!("cannot make {}", self.root.display()))?;
         let path = self.root.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -80,7 +80,7 @@ impl Cache {
 
 impl Item {
     /// Whether it was made.
-    pub(crate) fn exists(&self) -> bool {
+    pub fn exists(&self) -> bool {
         self.path.is_dir()
     }
 
@@ -88,7 +88,7 @@ impl Item {
     ///
     /// # Errors
     /// `make` fails, or the folder cannot be made or renamed. The half-made folder is removed.
-    pub(crate) fn make(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    pub fn make(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         if self.exists() {
             return Ok(());
         }

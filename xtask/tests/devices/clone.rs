@@ -33,19 +33,11 @@ impl Clone {
     /// A clone that declares gzip layers, released for one platform.
     pub(crate) fn released_with_gzip() -> Self {
         let clone = Self::new();
-        let manifest = clone.path().join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).unwrap();
         let declared = "[workspace.metadata.release]\nlayers = { compression = \"gzip\" }\n";
-        let changed = text.replacen("[workspace.metadata.release]\n", declared, 1);
-        assert_ne!(changed, text);
-        fs::write(&manifest, changed).unwrap();
-        let sh = clone.shell();
-        cmd!(
-            sh,
-            "git -c user.name=test -c user.email=test@localhost commit --quiet --all -m gzip"
-        )
-        .run()
-        .unwrap();
+        clone.change("Cargo.toml", &|text| {
+            text.replacen("[workspace.metadata.release]\n", declared, 1)
+        });
+        clone.commit();
         clone.release(&["--platform", "linux/amd64"]);
         clone
     }
@@ -116,7 +108,34 @@ impl Clone {
         serde_json::from_str(&cmd!(sh, "tar xzOf {bundle} manifest.json").read().unwrap()).unwrap()
     }
 
-    fn new() -> Self {
+    /// Rewrites a file of it, which must change by that.
+    pub(crate) fn change(&self, name: &str, change: &dyn Fn(&str) -> String) {
+        let path = self.path().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text, "{name}");
+        fs::write(&path, changed).unwrap();
+    }
+
+    /// Commits what was changed.
+    pub(crate) fn commit(&self) {
+        let sh = self.shell();
+        cmd!(
+            sh,
+            "git -c user.name=test -c user.email=test@localhost commit --quiet --all -m changed"
+        )
+        .run()
+        .unwrap();
+    }
+
+    /// Undoes the last commit.
+    pub(crate) fn take_back(&self) {
+        let sh = self.shell();
+        cmd!(sh, "git reset --quiet --hard HEAD^").run().unwrap();
+    }
+
+    /// A clone that nothing is released from yet.
+    pub(crate) fn new() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let clone = Self { folder };
@@ -133,10 +152,14 @@ impl Clone {
     }
 
     fn release(&self, options: &[&str]) {
+        self.release_as(VERSION, options, key().secret_file());
+    }
+
+    /// Releases a version of it, signed with a secret key.
+    pub(crate) fn release_as(&self, version: &str, options: &[&str], secret: &str) {
         let xtask = env!("CARGO_BIN_EXE_xtask");
         let sh = self.shell();
-        let secret = key().secret_file();
-        cmd!(sh, "{xtask} release {VERSION} {options...}")
+        cmd!(sh, "{xtask} release {version} {options...}")
             .env("WEBMACS_SIGNING_KEY", secret)
             .run()
             .unwrap();

@@ -7,10 +7,16 @@
 
 mod clone;
 mod compose;
+mod crash;
 mod device;
 mod load;
+mod refused;
 #[path = "../../../crates/updater/tests/it/sample.rs"]
 mod sample;
+mod site;
+mod updates;
+mod versions;
+mod witness;
 
 use std::fs;
 

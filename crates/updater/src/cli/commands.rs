@@ -101,6 +101,8 @@ fn execute(cli: Cli) -> Result<Exit> {
 /// Does something while holding the lock.
 fn acting<T>(config: &Config, what: &str, act: impl FnOnce(&mut Updater<'_>) -> Result<T>) -> Result<T> {
     let _lock = Lock::take(&config.lock(), what)?;
+    // Somebody may have removed one since the installation, and an update that cannot put its bundle anywhere never ends.
+    config.make_folders()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
     let (clock, progress) = (SystemClock::start(), Terminal::new());
     let mut updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
