@@ -156,6 +156,13 @@ impl Updater<'_> {
                 files::remove(bundle)?;
             }
         }
+        // A copy that was dropped twice, or the bundle of a version that was rolled back.
+        for path in entries(&self.config.applied())? {
+            let needed = kept.iter().any(|release| release.bundle.as_ref() == Some(&path));
+            if !needed && crate::intake::is_bundle_name(&path) {
+                files::remove(&path)?;
+            }
+        }
         self.prune_backups()
     }
 
