@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: measurements against the procedure that this replaces, side by side in one run.
 
+mod apply;
 mod figures;
 mod pack;
+mod process;
 mod product;
 
 use std::path::{Path, PathBuf};
@@ -13,12 +15,14 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// From a warm build cache to the finished bundle, beside `docker save`, `sha256sum`, `tar -czf`
-    Pack(Pack),
+    Pack(Runs),
+    /// Verifying and loading an update on a device, beside `tar -xzf`, `sha256sum`, `docker load`
+    Apply(Runs),
 }
 
-/// Arguments of `bench pack`.
+/// Arguments of a measurement.
 #[derive(Debug, Args)]
-pub struct Pack {
+pub struct Runs {
     /// How often each side is run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -34,5 +38,6 @@ pub struct Pack {
 pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Pack(options) => pack::run(root, options.runs, options.write.as_deref()),
+        Bench::Apply(options) => apply::run(root, options.runs, options.write.as_deref()),
     }
 }

@@ -1,7 +1,7 @@
 //! The bake file: what `docker buildx bake` is told to build, all in one call.
 //!
-//! Stages that images share are built once, because they are in one call. Layers are exported
-//! uncompressed into layout folders that stay: BuildKit then sends only blobs that are not there yet.
+//! Stages that images share are built once, because they are in one call. Layers are exported, compressed a little,
+//! into layout folders that stay: BuildKit then sends only blobs that are not there yet.
 //! Source: buildx documentation, "Bake file reference"; BuildKit, "OCI exporter".
 
 use std::{
@@ -223,7 +223,8 @@ pub(crate) fn contexts(pins: &[Pin], wanted: impl Fn(&str) -> bool) -> BTreeMap<
         .collect()
 }
 
-/// How an image is exported into a layout folder: layers that come compressed stay as they are, others stay plain.
+/// How an image is exported into a layout folder: layers that come compressed stay as they are, others get zstd's lowest
+/// level. That costs the engine less than moving them plain; they get their own level afterwards ([`crate::layers`]).
 pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
     let rewrite = if rewrite_timestamps {
         ",rewrite-timestamp=true"
@@ -231,7 +232,7 @@ pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
         ""
     };
     format!(
-        "type=oci,dest={},tar=false,compression=uncompressed,oci-mediatypes=true{rewrite}",
+        "type=oci,dest={},tar=false,compression=zstd,compression-level=1,oci-mediatypes=true{rewrite}",
         layout.display()
     )
 }

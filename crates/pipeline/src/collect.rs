@@ -22,7 +22,7 @@ use crate::{
     declaration::{Image, Updater},
     facts::{Facts, Workspace},
     interrupt,
-    layers::LayerStore,
+    layers::{From, LayerStore},
     layout::{self, IMAGE_NAME, Layout, LayoutImage, SOURCE, SUBSTITUTE, digest},
     part,
     pins::Pin,
@@ -62,6 +62,7 @@ impl CollectedImage {
 struct Found {
     layout: Layout,
     image: LayoutImage,
+    from: From,
 }
 
 /// Collects the images of a release that was built here.
@@ -77,8 +78,8 @@ pub(crate) fn built(
     stages: &[StagePin],
 ) -> Result<Collected> {
     let mut found = BTreeMap::new();
-    for image in &workspace.declaration.images {
-        let (key, reference) = names(image, version);
+    for declared in &workspace.declaration.images {
+        let (key, reference) = names(declared, version);
         let layout = Layout::open(bake::layout_folder(workspace, &key))?;
         let mut images = layout.images()?;
         let (Some(mut image), true) = (images.pop(), images.is_empty()) else {
@@ -93,7 +94,11 @@ pub(crate) fn built(
         if is_made_from_a_stand_in(workspace, facts, pins, stages, &key) {
             image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
         }
-        found.insert(reference, vec![Found { layout, image }]);
+        let from = match declared {
+            Image::Built(_) => From::Builder,
+            Image::Registry(_) => From::Elsewhere,
+        };
+        found.insert(reference, vec![Found { layout, image, from }]);
     }
     let mut collected = images(workspace, version, platforms, &found)?;
     collected.updaters = built_updaters(workspace, platforms)?;
@@ -130,6 +135,7 @@ pub(crate) fn imported(
                 Some(list) => list.push(Found {
                     layout: layout.clone(),
                     image,
+                    from: From::Elsewhere,
                 }),
                 None => {
                     let subject = layout.folder().display().to_string();
@@ -223,9 +229,9 @@ fn collect_image(
         interrupt::check()?;
         let manifests: Vec<_> = sources
             .iter()
-            .filter_map(|found| Some((&found.layout, found.image.manifests.get(platform)?)))
+            .filter_map(|found| Some((found, found.image.manifests.get(platform)?)))
             .collect();
-        let Some((layout, manifest)) = manifests.first() else {
+        let Some((source, manifest)) = manifests.first() else {
             let message = format!("has no image for {platform}");
             return Err(Error::Image {
                 subject: reference.to_owned(),
@@ -239,7 +245,7 @@ fn collect_image(
                 message,
             });
         }
-        collected.insert(platform.clone(), platform_image(platform, layout, manifest, store)?);
+        collected.insert(platform.clone(), platform_image(platform, source, manifest, store)?);
     }
     let annotation = |key: &str| {
         sources
@@ -260,10 +266,11 @@ fn collect_image(
 
 fn platform_image(
     platform: &Platform,
-    layout: &Layout,
+    source: &Found,
     descriptor: &Descriptor,
     store: &mut LayerStore,
 ) -> Result<PlatformImage> {
+    let layout = &source.layout;
     let refused = |message: String| Error::Image {
         subject: layout.folder().display().to_string(),
         message,
@@ -274,7 +281,7 @@ fn platform_image(
         let diff_id = diff_id
             .parse::<Digest>()
             .map_err(|error| refused(format!("diff ID {diff_id}: {error}")))?;
-        layers.push(store.provide(layout, layer, &diff_id)?);
+        layers.push(store.provide(layout, layer, &diff_id, source.from)?);
     }
     let unchanged = manifest
         .layers()

@@ -105,6 +105,11 @@ impl Error {
                 Some(MAKE_ROOM)
             }
             Self::Build(error) if error.stderr().contains("no space left on device") => Some(MAKE_ROOM),
+            // On a terminal BuildKit's lines are not ours to read.
+            Self::Build(error) if error.stderr().is_empty() => Some(
+                "mend what the lines above show and run the same command again: stages that were built are kept; if a \
+                 snapshot does not exist, once with --no-cache",
+            ),
             Self::Build(_) => {
                 Some("mend what the lines above show and run the same command again: stages that were built are kept")
             }

@@ -65,24 +65,18 @@ impl Machine {
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-<<<<<<< HEAD
-    let file = write_json(state.join("bake.json"), bake)?;
+    let path = state.join("bake.json");
+    let value = serde_json::to_value(bake).map_err(|error| Error::Content {
+        path: path.clone(),
+        message: error.to_string(),
+    })?;
+    let file = write_json(path, &literal(value))?;
     // JSON is YAML; the extension makes it a compose file.
     let networks = bake
         .networks()
         .map(|networks| write_json(state.join("bake-networks.yml"), &networks))
         .transpose()?
         .map(|file| format!("--file={}", file.display()));
-=======
-    let file = state.join("bake.json");
-    let text = serde_json::to_value(bake)
-        .and_then(|bake| serde_json::to_vec_pretty(&literal(bake)))
-        .map_err(|error| Error::Content {
-            path: file.clone(),
-            message: error.to_string(),
-        })?;
-    fsx::write_atomically(&file, &text)?;
->>>>>>> 95280aaa05833873e563c9d83ac4d15be80108e3
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
@@ -102,6 +96,15 @@ fn write_json(path: PathBuf, value: &impl Serialize) -> Result<PathBuf> {
     })?;
     fsx::write_atomically(&path, &text)?;
     Ok(path)
+}
+
+/// Whether a build failed because BuildKit's cache names a snapshot that is not there. Killing a build while it commits
+/// one leaves such a record behind, and every build that would use it fails from then on, until one without cache
+/// replaces it. Seen with engine 26.1; source: moby/buildkit#2564, moby/buildkit#6808.
+pub(crate) fn is_damaged_cache(error: &ProcessError) -> bool {
+    error.stderr().lines().any(|line| {
+        line.contains("ERROR: ") && line.contains("snapshot ") && line.contains(" does not exist: not found")
+    })
 }
 
 /// The digest that a registry has for `reference` now.

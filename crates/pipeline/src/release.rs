@@ -186,7 +186,14 @@ impl Execution<'_> {
                 bake,
             } => {
                 self.progress.step("building images");
-                self.build(bake, builder.as_deref(), *no_cache)
+                match self.build(bake, builder.as_deref(), *no_cache) {
+                    Err(Error::Build(error)) if !no_cache && machine::is_damaged_cache(&error) => {
+                        self.progress
+                            .step("the build cache is damaged, as a killed build leaves it; building without it");
+                        self.build(bake, builder.as_deref(), true)
+                    }
+                    built => built,
+                }
             }
             Step::Import { part } => {
                 self.progress.step(format_args!("importing {}", part.display()));

@@ -182,11 +182,7 @@ impl Updater<'_> {
             version: manifest.version.clone(),
             signed_by: bundle.signed_by().map(|key| key.id().to_string()),
             changelog: manifest.changelog.clone(),
-            bytes_to_send: load::bytes_to_send(
-                &images_of(&manifest, &findings.engine),
-                &load::present(self.engine, &self.store)?,
-                &findings.engine,
-            ),
+            bytes_to_send: load::missing_bytes(self.engine, &self.store, &findings.engine, &manifest)?,
             restarts,
             gated: findings.gate == Gate::Gated,
             rollback,
@@ -301,8 +297,7 @@ impl Updater<'_> {
     }
 
     fn disk(&self, engine: &EngineFacts, manifest: &Manifest, current: Option<&Release>) -> Result<Vec<Disk>> {
-        let present = load::present(self.engine, &self.store)?;
-        let images = load::disk_needed(&images_of(manifest, engine), &present, engine);
+        let images = load::disk_needed(self.engine, &self.store, engine, manifest)?;
         let dump = match (current, &manifest.backup) {
             (Some(current), Some(backup)) => {
                 let stack = release::stack(self.config, current);
@@ -405,12 +400,6 @@ impl Updater<'_> {
         }
         Ok(())
     }
-}
-
-/// The images of a bundle on this engine's platform.
-fn images_of<'a>(manifest: &'a Manifest, engine: &EngineFacts) -> Vec<&'a PlatformImage> {
-    let images = manifest.image_details.iter();
-    images.filter_map(|image| image.on(&engine.platform)).collect()
 }
 
 /// This program's version.

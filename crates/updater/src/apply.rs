@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     containers::Services,
     crash,
-    engine::Updater,
+    engine::{Updater, milliseconds},
     files,
     health::{self, Question},
     load,
@@ -33,7 +33,6 @@ impl Updater<'_> {
     pub(crate) fn load(&mut self, update: &Update) -> Result<()> {
         let mut opened = self.opened(update)?;
         let manifest = opened.bundle.manifest().clone().into_inner();
-        let progress = self.progress;
         let mut sent_bytes = 0;
         for image in &manifest.image_details {
             let total = image
@@ -47,7 +46,7 @@ impl Updater<'_> {
                 &mut opened.bundle,
                 image,
                 &opened.engine.platform.clone(),
-                &|bytes| progress.advance(bytes),
+                &|bytes| self.progress.advance(bytes),
             )?;
             sent_bytes += loaded.sent_bytes;
         }
@@ -97,7 +96,11 @@ impl Updater<'_> {
         self.keep_old_compose_file(update)?;
         let first = self.first_services(update, &to)?;
         let services = first.as_deref().map_or(Services::All, Services::Only);
+        let began = self.clock.elapsed();
         release::activate(self.config, self.engine, &to, services)?;
+        let mut facts = update.facts.clone();
+        facts.compose_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
+        self.store.set_facts(update.id, &facts)?;
         self.expect_images(&to, first.as_deref())
     }
 
@@ -273,7 +276,7 @@ pub(crate) fn compact(stamp: &str) -> String {
 }
 
 /// Milliseconds between two recorded times; none if the clock went back.
-pub(crate) fn milliseconds(from: &str, until: &str) -> Option<u64> {
+pub(crate) fn milliseconds_between(from: &str, until: &str) -> Option<u64> {
     let [from, until] = [from, until].map(|stamp| stamp.parse::<jiff::Timestamp>());
     let passed = until.ok()?.as_millisecond().checked_sub(from.ok()?.as_millisecond())?;
     u64::try_from(passed).ok()

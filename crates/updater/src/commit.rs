@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     Error, Result,
-    apply::milliseconds,
+    apply::milliseconds_between,
     containers::Services,
     crash,
     engine::Updater,
@@ -44,7 +44,7 @@ impl Updater<'_> {
         crash::point("rest started");
         let mut facts = self.store.update(update.id)?.facts;
         if let (Some(stopped_at), None) = (&facts.stopped_at, facts.downtime_ms) {
-            facts.downtime_ms = milliseconds(stopped_at, &self.clock.stamp());
+            facts.downtime_ms = milliseconds_between(stopped_at, &self.clock.stamp());
             self.store.set_facts(update.id, &facts)?;
         }
         let manifest = release::manifest(to)?;

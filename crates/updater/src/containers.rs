@@ -144,8 +144,8 @@ pub enum Services<'a> {
 /// What a program in a container is fed.
 pub type Input<'a> = Option<&'a mut (dyn Read + Send)>;
 
-/// Writes an archive for [`ContainerEngine::load`].
-pub type WriteArchive<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + Send + 'a;
+/// Writes an archive for [`ContainerEngine::load`], in the thread that calls it.
+pub type WriteArchive<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// Docker with its Compose plugin.
 pub trait ContainerEngine {

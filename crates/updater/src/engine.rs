@@ -161,12 +161,20 @@ impl<'a> Updater<'a> {
                 return Ok(update.state);
             }
             self.progress.phase(&update.version.to_string(), phase);
-            let (event, change) = match self.step(&update) {
+            let began = self.clock.elapsed();
+            let (event, mut change) = match self.step(&update) {
                 Ok(done) => done,
                 // A record that cannot be written cannot say what comes next: the next start finds out.
                 Err(error @ Error::Store(_)) => return Err(error),
                 Err(error) => self.failed(&update, error)?,
             };
+            let mut facts = match change.facts.take() {
+                Some(facts) => facts,
+                None => self.store.update(id)?.facts,
+            };
+            let took = self.clock.elapsed().saturating_sub(began);
+            *facts.durations_ms.entry(phase.name().to_owned()).or_default() += milliseconds(took);
+            change.facts = Some(facts);
             self.record(id, event, change)?;
         }
     }
@@ -196,10 +204,13 @@ impl<'a> Updater<'a> {
     /// What a phase that did not work means.
     fn failed(&mut self, update: &Update, error: Error) -> Result<(Event, Change)> {
         let message = with_hint(&error);
-        self.progress.note(&format!(
-            "{} failed while {}: {error}",
-            update.version, update.state.phase
-        ));
+        // A refusal is told by whoever asked; nothing has happened.
+        if update.state.phase != Phase::Verifying {
+            self.progress.note(&format!(
+                "{} failed while {}: {error}",
+                update.version, update.state.phase
+            ));
+        }
         let event = match update.state.phase {
             Phase::Undoing | Phase::Returning => Event::RestoreFailed,
             // Everything that counts is done; what could not be tidied up is noted and left.
@@ -337,6 +348,10 @@ impl<'a> Updater<'a> {
         }
         Ok(opened)
     }
+}
+
+pub(crate) fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn with_hint(error: &Error) -> String {

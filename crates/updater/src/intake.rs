@@ -47,6 +47,8 @@ struct Seen {
     modified: (i64, i64),
     /// Since when it has looked so, on a clock that never jumps.
     since: Duration,
+    /// Whether it was found to be not whole while it looked so.
+    cut_off: bool,
 }
 
 impl Intake {
@@ -67,17 +69,31 @@ impl Intake {
                 continue;
             }
             let (size, modified) = (metadata.size(), (metadata.mtime(), metadata.mtime_nsec()));
-            let since = match self.seen.get(&path) {
-                Some(seen) if seen.size == size && seen.modified == modified => seen.since,
-                _ => now,
+            let seen = match self.seen.get(&path) {
+                Some(seen) if seen.size == size && seen.modified == modified => *seen,
+                _ => Seen {
+                    size,
+                    modified,
+                    since: now,
+                    cut_off: false,
+                },
             };
-            found.insert(path, Seen { size, modified, since });
+            found.insert(path, seen);
         }
         self.seen = found;
         let quiet = |(path, seen): (&PathBuf, &Seen)| {
-            (now.saturating_sub(seen.since) >= QUIET && !is_open_for_writing(path)).then(|| path.clone())
+            // One that was not whole is so until it changes; reading it again and again would only wear the disk.
+            let patience = if seen.cut_off { GIVEN_UP } else { QUIET };
+            (now.saturating_sub(seen.since) >= patience && !is_open_for_writing(path)).then(|| path.clone())
         };
         Ok(self.seen.iter().filter_map(quiet).collect())
+    }
+
+    /// Remembers that a file, as it looks now, is not whole.
+    fn cut_off(&mut self, path: &Path) {
+        if let Some(seen) = self.seen.get_mut(path) {
+            seen.cut_off = true;
+        }
     }
 
     /// For how long a file has looked as it does.
@@ -114,8 +130,9 @@ impl Updater<'_> {
         let mut taken = Vec::new();
         for (_, path) in bundles {
             let unchanged = intake.unchanged_for(&path, now);
-            if let Some(outcome) = self.take(&path, unchanged)? {
-                taken.push((path, outcome));
+            match self.take(&path, unchanged)? {
+                Some(outcome) => taken.push((path, outcome)),
+                None => intake.cut_off(&path),
             }
         }
         Ok(taken)
@@ -275,6 +292,31 @@ fn is_writing(fdinfo: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_whole_is_looked_at_again_when_it_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::for_product(&"app".parse().unwrap());
+        config.folder = folder.path().to_owned();
+        fs::create_dir(config.updates()).unwrap();
+        let path = config.updates().join("a.tar.gz");
+        fs::write(&path, "half").unwrap();
+        let mut intake = Intake::default();
+        assert_eq!(quiet_at(&mut intake, &config, 0), 0);
+        assert_eq!(quiet_at(&mut intake, &config, 4), 1);
+        intake.cut_off(&path);
+        assert_eq!(quiet_at(&mut intake, &config, 60), 0);
+        fs::write(&path, "whole now").unwrap();
+        assert_eq!(quiet_at(&mut intake, &config, 61), 0);
+        assert_eq!(quiet_at(&mut intake, &config, 65), 1);
+        intake.cut_off(&path);
+        assert_eq!(quiet_at(&mut intake, &config, 66), 0);
+        assert_eq!(quiet_at(&mut intake, &config, 61 + GIVEN_UP.as_secs()), 1);
+    }
+
+    fn quiet_at(intake: &mut Intake, config: &Config, seconds: u64) -> usize {
+        intake.quiet_files(config, Duration::from_secs(seconds)).unwrap().len()
+    }
 
     #[test]
     fn a_file_that_is_being_written_is_noticed() {

@@ -3,7 +3,7 @@
 use crate::state::Phase;
 
 /// Is told what goes on.
-pub trait Progress: Sync {
+pub trait Progress {
     /// A phase begins, for the update to `version`.
     fn phase(&self, version: &str, phase: Phase);
 

@@ -137,6 +137,10 @@ pub struct Facts {
     pub health: Vec<String>,
     /// What did not stop the update and should be known.
     pub warnings: Vec<String>,
+    /// How long each phase took, in milliseconds; what happened before an interruption is not in it.
+    pub durations_ms: BTreeMap<String, u64>,
+    /// Of the phases, how long Compose took to start services, in milliseconds.
+    pub compose_ms: u64,
     /// Bytes that the engine was sent.
     pub sent_bytes: u64,
     /// When services were stopped on purpose.

@@ -231,7 +231,6 @@ impl Updater<'_> {
         let mut bundle = self.open_path(path)?;
         let manifest = bundle.manifest().clone().into_inner();
         let engine = self.engine.facts()?;
-        let progress = self.progress;
         for image in manifest
             .image_details
             .iter()
@@ -245,7 +244,7 @@ impl Updater<'_> {
                 &mut bundle,
                 image,
                 &engine.platform,
-                &|bytes| progress.advance(bytes),
+                &|bytes| self.progress.advance(bytes),
             )?;
         }
         self.progress.note(&format!(

@@ -19,7 +19,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use super::{figures::Figures, product::Product};
+use super::{
+    figures::Figures,
+    process::{peak_memory, signing_key},
+    product::Product,
+};
 use crate::{
     ci,
     engines::{Engine, Kind, Running},
@@ -156,13 +160,12 @@ impl Turns<'_> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let status = format!("/proc/{}/status", child.id());
         let mut memory_bytes = 0.0;
         let end = loop {
             if let Some(end) = child.try_wait()? {
                 break end;
             }
-            memory_bytes = peak_memory(&status).unwrap_or(memory_bytes);
+            memory_bytes = peak_memory(child.id()).unwrap_or(memory_bytes);
             thread::sleep(Duration::from_millis(5));
         };
         let seconds = started.elapsed().as_secs_f64();
@@ -249,25 +252,6 @@ impl Measured {
         writeln!(out, "\nMedians of {runs} turns, with the least and the most.").ok();
         out
     }
-}
-
-/// A key for the bench alone, the same for all of its runs.
-fn signing_key() -> Result<String> {
-    use std::sync::OnceLock;
-    static KEY: OnceLock<String> = OnceLock::new();
-    if let Some(key) = KEY.get() {
-        return Ok(key.clone());
-    }
-    let key = bundle::signature::generate(None)?.secret_file().to_owned();
-    Ok(KEY.get_or_init(|| key).clone())
-}
-
-/// The most memory that a process has had so far, in bytes.
-fn peak_memory(status: &str) -> Option<f64> {
-    let text = fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024.0)
 }
 
 fn remove(folder: &Path) -> Result<()> {

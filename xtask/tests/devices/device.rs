@@ -1,7 +1,9 @@
 //! A device: an engine of its own, on which things are done by hand.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,7 +30,7 @@ pub(crate) struct Device {
 impl Device {
     /// Starts an engine that has no image yet.
     pub(crate) fn start(kind: Kind) -> Self {
-        Engine::wipe(kind).unwrap();
+        wipe(kind).unwrap();
         let engine = Engine::start(kind).unwrap();
         Self {
             kind,
@@ -151,18 +153,63 @@ impl Device {
         }
     }
 
-    fn docker(&self) -> Cmd<'_> {
+    /// Docker's client, talking to this device.
+    pub(crate) fn docker(&self) -> Cmd<'_> {
         self.engine.as_ref().unwrap().docker(&self.sh).quiet()
+    }
+
+    /// The engine's address.
+    pub(crate) fn host(&self) -> String {
+        self.engine.as_ref().unwrap().host()
+    }
+
+    /// The number of the engine's process.
+    pub(crate) fn pid(&self) -> String {
+        let configuration = self.engine.as_ref().unwrap().log().with_file_name("daemon.json");
+        let configuration = configuration.to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+        let ours = processes.into_iter().find(|process| {
+            let command = fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+            command.split('\0').any(|argument| argument == configuration)
+        });
+        ours.unwrap().file_name().into_string().unwrap()
+    }
+
+    /// Starts the engine again after it ended.
+    pub(crate) fn restart(&mut self) {
+        // Its containerd ends after it, when the kernel has cleaned up.
+        thread::sleep(Duration::from_secs(2));
+        // Where nobody reaps what was killed, engines take the zombies for running ones.
+        let host = self.host();
+        let runtime = Path::new(host.trim_start_matches("unix://")).parent().unwrap();
+        for file in ["dockerd.pid", "exec/containerd/containerd.pid"] {
+            fs::remove_file(runtime.join(file)).ok();
+        }
+        self.engine = Some(Engine::start(self.kind).unwrap());
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.take() {
-            let stopped = engine.stop().and_then(|()| Engine::wipe(self.kind));
+            let stopped = engine.stop().and_then(|()| wipe(self.kind));
             if let Err(error) = stopped {
                 eprintln!("the engine of the test stays: {error:#}");
             }
         }
     }
+}
+
+/// Deletes all that an engine has. One that was killed has left mounts there.
+fn wipe(kind: Kind) -> anyhow::Result<()> {
+    let sh = Shell::new()?;
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    let folder = format!("/engines/{}/", kind.name());
+    if !Engine::of(kind)?.is_running() {
+        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for mount in ours.filter(|mount| mount.contains(&folder)) {
+            cmd!(sh, "umount --lazy {mount}").quiet().run()?;
+        }
+    }
+    Engine::wipe(kind)
 }

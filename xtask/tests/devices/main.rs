@@ -6,7 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
 mod clone;
+mod compose;
 mod device;
+mod load;
+#[path = "../../../crates/updater/tests/it/sample.rs"]
+mod sample;
 
 use std::fs;
 

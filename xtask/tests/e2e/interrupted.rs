@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -13,7 +13,7 @@ use std::{
 use crate::support::{
     files::{noise, sha256, snapshot},
     product::Product,
-    run::{Outcome, run},
+    run::{Outcome, find_program, run},
 };
 
 /// What a terminal does on Ctrl-C: the whole process group is told.
@@ -150,4 +150,32 @@ fn two_releases_at_once_wait_for_each_other() {
         .filter(|outcome| outcome.stderr.contains("nothing changed"))
         .count();
     assert_eq!(unchanged, 2, "{outcomes:?}");
+}
+
+/// A build that is killed while BuildKit commits a snapshot leaves a record of one that is not there, and every later
+/// build that uses it fails, the same way each time. It takes luck to make one, so its words are made here.
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_build_cache_that_a_killed_build_damaged_is_gone_around() {
+    let product = Product::new();
+    let docker = find_program("docker");
+    let programs = tempfile::tempdir().unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$* \" in\n*' bake '*--no-cache*) ;;\n*' bake '*)\n\
+         {0} \"$@\" || exit\n\
+         echo 'ERROR: failed to solve: failed to commit a to b during finalize: failed to stat active key during commit: \
+         snapshot a does not exist: not found' >&2\nexit 1 ;;\nesac\nexec {0} \"$@\"\n",
+        docker.display()
+    );
+    let stand_in = programs.path().join("docker");
+    fs::write(&stand_in, script).unwrap();
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = product.command(&["release", "1.0.0"]);
+    let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap();
+    let path = format!("{}:{}", programs.path().display(), path.to_str().unwrap());
+    let outcome = run(command.env("PATH", path)).expect(0);
+    outcome.says("the build cache is damaged, as a killed build leaves it; building without it");
+    let (found, elsewhere) = (sha256(&product.bundle()), product.clone_elsewhere());
+    elsewhere.release(&[]);
+    assert_eq!(found, sha256(&elsewhere.bundle()));
 }

@@ -29,10 +29,10 @@ fn golden_bytes() {
 }
 
 const GOLDEN: (&str, u64, &str, usize) = (
-    "436cb5c608b2d8f114c5b3e9df5ed070db31e2066bd8bd412794cf447330dedb",
+    "3f8ac5234d25365bba8a425bc595dafcba5d82b338087b09624d9629a261ec31",
     2_842_624,
-    "1dbe7f2d2bb782b32ef2d761a4d50daa1bca0436978f2d4682d8320734601687",
-    2_816_694,
+    "5864c5b568cab3d16a6e04e5597769d168a3cdb803e17b385f58a671ba385ffa",
+    2_816_702,
 );
 
 #[test]

@@ -4,7 +4,6 @@
 //! asks, and ends within its limit. Connections are not kept.
 
 use std::{
-    error::Error as _,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -137,18 +136,12 @@ pub(super) fn describe(error: &ApiError) -> String {
         ApiError::RequestTimeoutError => "the Docker engine does not answer".to_owned(),
         ApiError::SocketNotFoundError(socket) => format!("there is no Docker engine at {socket}"),
         other => {
-            let mut text = other.to_string();
-            let mut source = other.source();
-            while let Some(error) = source {
-                let cause = error.to_string();
-                // Some errors only repeat what they wrap.
-                if !text.contains(&cause) {
-                    text.push_str(": ");
-                    text.push_str(&cause);
-                }
-                source = error.source();
+            // The wrappings only say that a connection was used.
+            let mut cause: &dyn std::error::Error = other;
+            while let Some(source) = cause.source() {
+                cause = source;
             }
-            text
+            format!("the connection to the Docker engine broke: {cause}")
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Feeding an archive to the engine's load call while it is being written.
 //!
 //! ```text
-//! write (a thread) → a few chunks → body of POST /images/load → the engine
-//!                                   answers, as JSON lines    ←
+//! write → a few chunks → a thread: body of POST /images/load → the engine
+//!                                  answers, as JSON lines    ←
 //! ```
 //!
 //! Memory stays at those few chunks, because the body is sent only as fast as the engine takes it. There is no limit to
@@ -47,11 +47,14 @@ pub(super) fn load(api: &Api, write: &mut WriteArchive<'_>, patience: Duration) 
     let runtime = api::runtime()?;
     let (sender, receiver) = mpsc::channel(WAITING);
     thread::scope(|scope| {
-        let writing = scope.spawn(move || Pipe::of(sender).fill(write));
-        let answered = runtime.block_on(send(api, receiver, patience));
-        // Ends what is left of the connection and with it the waiting of `write`.
-        drop(runtime);
-        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let sending = scope.spawn(move || {
+            let answered = runtime.block_on(send(api, receiver, patience));
+            // Ends what is left of the connection, and with it the waiting of `write`.
+            drop(runtime);
+            answered
+        });
+        let written = Pipe::of(sender).fill(write);
+        let answered = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A broken archive is why the engine complains, where both do.
         written.map_err(|error| Error::engine("read the image for the Docker engine", error))?;
         answered.map_err(|message| Error::engine(ACTION, message))

@@ -19,25 +19,21 @@ mod archive;
 mod intent;
 mod missing;
 mod names;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    fs::File,
-    io,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{cell::Cell, collections::BTreeSet, fmt, fs::File, io};
 
 use bundle::{
     Digest, Platform,
-    manifest::{ImageRecord, PlatformImage},
+    manifest::{ImageRecord, Manifest, PlatformImage},
     names::ProductName,
     read::VerifiedBundle,
 };
 
 pub use self::{
     archive::Archive,
-    missing::{Present, bytes_to_send, disk_needed, layers},
+    missing::{Present, layers},
     names::{keeping, let_go},
 };
 use crate::{
@@ -74,6 +70,37 @@ pub fn present(engine: &dyn ContainerEngine, store: &Store) -> Result<Present> {
     Ok(Present::of(&engine.images()?, &store.loaded()?))
 }
 
+/// How many bytes the engine is sent for the images of a bundle: [`Present::bytes_to_send`].
+///
+/// # Errors
+/// As for [`present`].
+pub fn missing_bytes(
+    engine: &dyn ContainerEngine,
+    store: &Store,
+    facts: &EngineFacts,
+    manifest: &Manifest,
+) -> Result<u64> {
+    Ok(present(engine, store)?.bytes_to_send(&images_for(manifest, facts), facts))
+}
+
+/// How many bytes of disk loading the images of a bundle takes in the engine's folder: [`Present::disk_needed`].
+///
+/// # Errors
+/// As for [`present`].
+pub fn disk_needed(
+    engine: &dyn ContainerEngine,
+    store: &Store,
+    facts: &EngineFacts,
+    manifest: &Manifest,
+) -> Result<u64> {
+    Ok(present(engine, store)?.disk_needed(&images_for(manifest, facts), facts))
+}
+
+fn images_for<'a>(manifest: &'a Manifest, facts: &EngineFacts) -> Vec<&'a PlatformImage> {
+    let images = manifest.image_details.iter();
+    images.filter_map(|image| image.on(&facts.platform)).collect()
+}
+
 /// Loads `image` for `platform` out of a bundle, unless it is there. It then has the name [`keeping`] gives, and not
 /// yet the compose file's. `progress` is told the number of bytes of each piece that is sent.
 ///
@@ -87,7 +114,7 @@ pub fn load_image(
     bundle: &mut VerifiedBundle<File>,
     image: &ImageRecord,
     platform: &Platform,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &dyn Fn(u64),
 ) -> Result<Loaded> {
     let product = bundle.manifest().product.clone();
     let on = image.on(platform).ok_or_else(|| {
@@ -118,7 +145,7 @@ pub fn load_image(
         reference: &image.reference,
         image: on,
         id: image_id(on, facts.store),
-        sent: AtomicU64::new(0),
+        sent: Cell::new(0),
     };
     let already_there = loading.is_there()?;
     if !already_there {
@@ -140,7 +167,7 @@ struct Loading<'a> {
     reference: &'a str,
     image: &'a PlatformImage,
     id: Digest,
-    sent: AtomicU64,
+    sent: Cell<u64>,
 }
 
 impl Loading<'_> {
@@ -161,7 +188,7 @@ impl Loading<'_> {
         Ok(true)
     }
 
-    fn load(&mut self, bundle: &mut VerifiedBundle<File>, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    fn load(&mut self, bundle: &mut VerifiedBundle<File>, progress: &dyn Fn(u64)) -> Result<()> {
         intent::record(self.store, &self.id)?;
         crash::point("loading image");
         self.load_what_is_missing(bundle, progress)?;
@@ -176,11 +203,7 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn load_what_is_missing(
-        &mut self,
-        bundle: &mut VerifiedBundle<File>,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<()> {
+    fn load_what_is_missing(&mut self, bundle: &mut VerifiedBundle<File>, progress: &dyn Fn(u64)) -> Result<()> {
         let all = layers(self.image);
         let mut there = self.engine.images()?;
         // What is left of this very image is not to be relied upon.
@@ -207,7 +230,7 @@ impl Loading<'_> {
         &self,
         bundle: &mut VerifiedBundle<File>,
         missing: &BTreeSet<Digest>,
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &dyn Fn(u64),
     ) -> Result<(), Attempt> {
         let mut failed = None;
         let written = Archive::plan(bundle, self.image, self.facts, missing, &names::loading(&self.id));
@@ -215,7 +238,7 @@ impl Loading<'_> {
         let (sent, unreadable) = (&self.sent, &mut failed);
         let loaded = self.engine.load(&mut |out| {
             let count = |bytes| {
-                sent.fetch_add(bytes, Ordering::Relaxed);
+                sent.set(sent.get() + bytes);
                 progress(bytes);
             };
             archive.write(bundle, out, &count).inspect_err(|error| {
