@@ -92,7 +92,7 @@ enum Running {
 }
 
 fn running(config: &Config) -> Running {
-    let Some(own) = identity(Path::new(RUNNING)) else {
+    let Some(own) = own_identity() else {
         return Running::Other;
     };
     if identity(&program(config)) == Some(own) {
@@ -101,6 +101,29 @@ fn running(config: &Config) -> Running {
         Running::Previous
     } else {
         Running::Other
+    }
+}
+
+fn own_identity() -> Option<(u64, u64)> {
+    #[cfg(test)]
+    if let Some(own) = pretended::OWN.get() {
+        return Some(own);
+    }
+    identity(Path::new(RUNNING))
+}
+
+/// Tests are the installed program by saying so.
+#[cfg(test)]
+pub(crate) mod pretended {
+    use std::{cell::Cell, path::Path};
+
+    thread_local! {
+        pub(super) static OWN: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+    }
+
+    /// This thread is a process that runs `program`, as the file is now.
+    pub(crate) fn run(program: &Path) {
+        OWN.set(super::identity(program));
     }
 }
 

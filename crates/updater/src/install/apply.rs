@@ -62,7 +62,6 @@ pub(super) fn apply(
     if let Some(current) = &current {
         if current.manifest_digest == Some(bundle.manifest_digest()) {
             let mended = mend(&mut updater, current, Some(&mut bundle), &facts)?;
-            report.note(format!("{} {version} is installed already", config.product));
             report.made.extend(mended);
             return Ok(Outcome {
                 version,

@@ -15,6 +15,7 @@ use std::{
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -361,17 +362,25 @@ fn install_packages(names: &[String], found: &Found, report: &mut Report<'_>) ->
         .args(names);
     // What it says is shown while it is said; the end of it is kept for the error.
     let mut tail: Vec<String> = Vec::new();
-    let progress = report.progress;
-    let done = process::run(command, Input::None, INSTALLING, |stdout| {
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
-            progress.note(&line);
+    let done = thread::scope(|scope| {
+        let (said, lines) = mpsc::channel();
+        let running = scope.spawn(move || {
+            process::run(command, Input::None, INSTALLING, |stdout| {
+                for line in BufReader::new(stdout).split(b'\n') {
+                    // Whoever listens does so until the end.
+                    said.send(String::from_utf8_lossy(&line?).trim_end().to_owned()).ok();
+                }
+                Ok(())
+            })
+        });
+        for line in lines {
+            report.progress.note(&line);
             if tail.len() == TAIL {
                 tail.remove(0);
             }
             tail.push(line);
         }
-        Ok(())
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     if let Err(error) = done {
         return Err(Error::refused(

@@ -51,7 +51,8 @@ use crate::{
     trust,
 };
 
-use self::{admin::AdminPassword, units::System};
+use self::admin::AdminPassword;
+pub(crate) use self::units::System;
 
 /// What is to be installed, and where.
 #[derive(Clone, Debug, Default)]
@@ -170,6 +171,26 @@ pub fn run(options: &Options, progress: &dyn Progress, clock: &dyn Clock) -> Res
         installed.notes.push(format!("the units could not be started: {error}"));
     }
     Ok(installed)
+}
+
+/// As [`run`], for a device that tests make up.
+#[cfg(test)]
+pub(crate) fn run_on(
+    options: &Options,
+    system: Option<&System>,
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+) -> Result<Installed> {
+    let prepared = prepare(options, system, progress)?;
+    let mut report = Report {
+        made: Vec::new(),
+        notes: Vec::new(),
+        progress,
+    };
+    make(&prepared.config.state, 0o700, &mut report)?;
+    let _lock = Lock::take(&prepared.config.lock(), "updater install")?;
+    install(prepared, options, system, engine, clock, report)
 }
 
 /// Everything that is decided before anything is changed.
@@ -304,8 +325,9 @@ fn install(
     let permissions = Permissions {
         downgrade: options.allow_downgrade,
     };
-    let outcome = apply::apply(&config, engine, clock, bundle, &path, permissions, &mut report)?;
+    // Before secrets are added to it.
     protect_environment(&config, &mut report)?;
+    let outcome = apply::apply(&config, engine, clock, bundle, &path, permissions, &mut report)?;
     match system {
         Some(system) => units::install(&config, system, &mut report)?,
         None => report.note(format!(

@@ -61,7 +61,7 @@ pub fn uninstall(config: &Config, options: Options, progress: &dyn Progress) -> 
     uninstall_with(config, options, system.as_ref(), &engine, progress)
 }
 
-pub(super) fn uninstall_with(
+pub(crate) fn uninstall_with(
     config: &Config,
     options: Options,
     system: Option<&System>,

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// The parts of a machine that an installation writes to, apart from the product's own folders.
 #[derive(Clone, Debug)]
-pub(super) struct System {
+pub(crate) struct System {
     root: PathBuf,
 }
 
@@ -40,12 +40,12 @@ impl System {
 
     /// A machine that is a folder.
     #[cfg(test)]
-    pub(super) fn in_folder(root: &Path) -> Self {
+    pub(crate) fn in_folder(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
     /// Where units of an administrator are.
-    pub(super) fn units(&self) -> PathBuf {
+    pub(crate) fn units(&self) -> PathBuf {
         self.root.join("etc/systemd/system")
     }
 
@@ -59,7 +59,7 @@ impl System {
     }
 
     /// Where programs of an administrator are.
-    pub(super) fn programs(&self) -> PathBuf {
+    pub(crate) fn programs(&self) -> PathBuf {
         self.root.join("usr/local/bin")
     }
 
