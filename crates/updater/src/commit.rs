@@ -17,7 +17,7 @@ use crate::{
     engine::Updater,
     files,
     health::{self, Question},
-    load, release,
+    load, release, self_update,
     store::{Release, Update},
 };
 
@@ -31,6 +31,7 @@ impl Updater<'_> {
         if update.state.gated {
             self.start_the_rest(update, &to)?;
         }
+        self_update::after_commit(self, update)?;
         self.move_to_applied(update)?;
         crash::point("bundle applied");
         self.prune()?;

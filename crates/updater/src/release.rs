@@ -255,7 +255,7 @@ pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Opti
 }
 
 /// A secret of `length` letters and digits.
-fn random(length: usize) -> Result<String> {
+pub(crate) fn random(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let path = Path::new("/dev/urandom");
     let source = fs::File::open(path).map_err(Error::io("read", path))?;
@@ -272,6 +272,18 @@ fn random(length: usize) -> Result<String> {
         }
     }
     Ok(secret)
+}
+
+/// The names of the extra files that a release puts into the product's folder.
+///
+/// # Errors
+/// The release's folder cannot be read.
+pub(crate) fn extra_files_of(release: &Release) -> Result<Vec<PathBuf>> {
+    let Some(folder) = &release.folder else {
+        return Ok(Vec::new());
+    };
+    let files = extra_files(&folder.join(EXTRA))?;
+    Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Every file below `folder`, with its name from there on.

@@ -59,8 +59,28 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const COMPOSE: &str =
     "db app-db:17\nbackend app-backend:${APP_VERSION} db\nfrontend app-frontend:${APP_VERSION} backend\n";
 
+/// A file that a bundle brings besides its compose file.
+#[derive(Clone, Debug)]
+pub(super) struct More {
+    pub(super) name: &'static str,
+    pub(super) role: FileRole,
+    pub(super) content: String,
+}
+
 /// Writes the bundle of `version` into `folder` and gives its path.
 pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
+    write_with(folder, version, key, &[])
+}
+
+/// As [`write`], with more files.
+pub(super) fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>, more: &[More]) -> PathBuf {
+    let compose = More {
+        name: "docker-compose.prod.yml",
+        role: FileRole::Compose,
+        content: COMPOSE.to_owned(),
+    };
+    let mut all = vec![compose];
+    all.extend(more.iter().cloned());
     let blobs = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(blobs.path().join("blobs/sha256")).unwrap();
     let number = version.version;
@@ -105,13 +125,16 @@ pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> P
         commit: None,
         platforms: vec![platform],
         images_size: tar.size(),
-        files: vec![FileRecord {
-            name: "docker-compose.prod.yml".parse().unwrap(),
-            role: FileRole::Compose,
-            sha256: Digest::of(COMPOSE.as_bytes()).into(),
-            size: COMPOSE.len() as u64,
-            executable: false,
-        }],
+        files: all
+            .iter()
+            .map(|file| FileRecord {
+                name: file.name.parse().unwrap(),
+                role: file.role.clone(),
+                sha256: Digest::of(file.content.as_bytes()).into(),
+                size: file.content.len() as u64,
+                executable: false,
+            })
+            .collect(),
         image_details: records,
         health: Some(Health {
             service: "frontend".to_owned(),
@@ -151,11 +174,14 @@ pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> P
             .unwrap()
             .sign(&json, &manifest.product, &manifest.version)
     });
-    let files = [PackFile {
-        name: "docker-compose.prod.yml".parse().unwrap(),
-        executable: false,
-        content: Content::Bytes(COMPOSE.as_bytes().to_vec()),
-    }];
+    let files: Vec<_> = all
+        .iter()
+        .map(|file| PackFile {
+            name: file.name.parse().unwrap(),
+            executable: false,
+            content: Content::Bytes(file.content.clone().into_bytes()),
+        })
+        .collect();
     let contents = Contents {
         manifest: &json,
         signature: signature.as_deref(),

@@ -6,5 +6,7 @@
 mod bundles;
 mod crash_matrix;
 mod device;
+mod install;
 mod lives;
+mod self_update;
 mod world;

@@ -396,6 +396,12 @@ impl ContainerEngine for World {
         })
     }
 
+    fn down_with_volumes(&self, stack: &Stack) -> Result<()> {
+        self.down(stack)?;
+        self.0.borrow_mut().databases.clear();
+        Ok(())
+    }
+
     fn down(&self, _stack: &Stack) -> Result<()> {
         self.effect("down", |machine| {
             machine.containers.clear();
