@@ -13,6 +13,7 @@ mod image;
 mod rules;
 
 pub use check::Inconsistency;
+pub(crate) use check::MAX_SIZE;
 pub use format::{AnyManifest, FormatVersion, LegacyManifest};
 pub use image::{ImageRecord, LayerRecord, PlatformImage};
 pub use rules::{Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, Health};
