@@ -8,6 +8,7 @@
 mod clone;
 mod compose;
 mod device;
+mod legacy;
 mod load;
 #[path = "../../../crates/updater/tests/it/sample.rs"]
 mod sample;

@@ -152,6 +152,13 @@ impl Manifest {
         Ok(json)
     }
 
+    /// Whether it stands for a bundle of the old procedure, and so has no details of images. No manifest that is read
+    /// from JSON does.
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        self.format_version == FormatVersion::LEGACY
+    }
+
     /// The record of the image called `name`.
     #[must_use]
     pub fn image(&self, name: &str) -> Option<&ImageRecord> {

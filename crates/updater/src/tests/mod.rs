@@ -6,5 +6,6 @@
 mod bundles;
 mod crash_matrix;
 mod device;
+mod legacy;
 mod lives;
 mod world;
