@@ -15,6 +15,7 @@ mod admit;
 mod apply;
 mod commit;
 mod diagnose;
+mod legacy;
 mod start;
 mod undo;
 

@@ -151,6 +151,8 @@ pub struct Facts {
     pub discard_data_since: Option<String>,
     /// Whether a version older than the running one is accepted.
     pub allow_downgrade: bool,
+    /// Whether the bundle was made by the old release procedure.
+    pub legacy: bool,
     /// Whether the version before was healthy when the update began; none if nothing ran.
     pub was_healthy: Option<bool>,
 }

@@ -9,6 +9,7 @@ mod clone;
 mod compose;
 mod crash;
 mod device;
+mod legacy;
 mod load;
 mod refused;
 #[path = "../../../crates/updater/tests/it/sample.rs"]

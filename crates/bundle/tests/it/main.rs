@@ -11,6 +11,7 @@ mod diff;
 mod fixture;
 mod hostile;
 mod images_inside;
+mod legacy;
 mod manifest;
 mod read;
 mod round_trip;

@@ -167,7 +167,12 @@ fn bytes(name: &str, bytes: Vec<u8>) -> Entry<'static> {
     }
 }
 
-fn copy(reader: &mut dyn Read, buffer: &mut [u8], out: &mut dyn Write, progress: &dyn Fn(u64)) -> io::Result<u64> {
+pub(super) fn copy(
+    reader: &mut dyn Read,
+    buffer: &mut [u8],
+    out: &mut dyn Write,
+    progress: &dyn Fn(u64),
+) -> io::Result<u64> {
     let mut total = 0;
     loop {
         match reader.read(buffer) {
