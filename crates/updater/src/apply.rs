@@ -135,7 +135,7 @@ impl Updater<'_> {
         let mut facts = update.facts.clone();
         let (clock, progress) = (self.clock, self.progress);
         let answer = how(self.engine, clock, question, &mut |text| {
-            note_health(&mut facts, clock, progress, text)
+            note_health(&mut facts, clock, progress, text);
         });
         // What was seen is kept with the record, whatever it was.
         self.store.set_facts(update.id, &facts)?;
