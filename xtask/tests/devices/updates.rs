@@ -299,10 +299,10 @@ fn a_dropped_bundle_is_taken_when_its_copy_has_ended() {
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_bundle_for_another_platform_is_refused() {
+    let release = Clone::released();
     let site = Site::with(Kind::Docker26Classic, Bundles::zstd(), &V2_0_0);
     let witness = site.witness();
     let before = (site.files_of_record(), site.containers());
-    let release = Clone::released();
     site.run(&["trust", "add", &release.public_key()]).expect(0);
     let bundle = release.dist().join("webmacs-update-2.1.0-arm64.tar.gz");
     let refused = site.run(&["apply", bundle.to_str().unwrap()]);
