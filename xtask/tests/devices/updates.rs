@@ -48,11 +48,9 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
         site.names("opt/updates/applied"),
         ["webmacs-update-2.0.0-amd64.tar.gz", "webmacs-update-2.1.0-amd64.tar.gz"]
     );
-    // What did not change was not restarted.
+    // What did not change was not restarted. Compose 2.26 recreates what depends on what has changed, too.
     let after = site.containers();
-    for service in ["db", "frontend", "controller"] {
-        assert_eq!(before[service], after[service], "{service}");
-    }
+    assert_eq!(before["db"], after["db"]);
     assert_ne!(before["backend"].id, after["backend"].id);
 
     site.run(&["rollback"]).expect(0);
@@ -66,6 +64,7 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
     site.expect_runs(&V2_5_0);
     witness.expect_writes();
     site.expect_nothing_lost(&witness);
+    assert!(site.readings_of_controller() > 20);
 }
 
 #[test]
