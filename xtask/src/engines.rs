@@ -111,7 +111,9 @@ impl Engine {
     /// It does not stop, or its data cannot be deleted.
     pub fn wipe(kind: Kind) -> Result<()> {
         let engine = Self::of(kind)?;
-        engine.daemon().stop(&Shell::new()?)?;
+        let sh = Shell::new()?;
+        engine.daemon().stop(&sh)?;
+        engine.network.remove_left(&sh)?;
         match fs::remove_dir_all(&engine.state) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot delete {}", engine.state.display()))

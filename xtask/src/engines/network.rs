@@ -51,9 +51,56 @@ impl Bridge {
     }
 }
 
+impl Bridge {
+    /// Removes the bridges of Compose projects that an engine has left, which was wiped or killed with projects on it: each
+    /// keeps one of the few networks of the pool.
+    pub(crate) fn remove_left(&self, sh: &Shell) -> Result<()> {
+        let addresses = process::read(cmd!(sh, "ip -oneline -4 address show"))?;
+        for name in left_in(&addresses, &self.pool) {
+            process::read(cmd!(sh, "ip link delete {name}"))
+                .with_context(|| format!("cannot delete the network bridge {name}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The bridges of Docker networks with addresses in a pool of four /24 networks, by what `ip -oneline address` says.
+fn left_in<'a>(addresses: &'a str, pool: &str) -> Vec<&'a str> {
+    let network = |address: &str| -> Option<(String, u8)> {
+        let mut parts = address.splitn(4, '.');
+        let start = format!("{}.{}", parts.next()?, parts.next()?);
+        Some((start, parts.next()?.parse().ok()?))
+    };
+    let Some((start, first)) = network(pool) else {
+        return Vec::new();
+    };
+    let lines = addresses
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines
+        .filter_map(|words| match words[..] {
+            [_, name, "inet", address, ..] if name.starts_with("br-") => Some((name, network(address)?)),
+            _ => None,
+        })
+        .filter(|(_, (its_start, third))| *its_start == start && (first..first.saturating_add(4)).contains(third))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bridges_that_were_left_are_found() {
+        let addresses = "\
+1: lo    inet 127.0.0.1/8 scope host lo\\ valid_lft forever
+7: br-0a1b2c3d4e5f    inet 198.18.196.1/24 brd 198.18.196.255 scope global br-0a1b2c3d4e5f\\ valid_lft forever
+8: br-111111111111    inet 198.18.200.1/24 brd 198.18.200.255 scope global br-111111111111\\ valid_lft forever
+9: xt112233442    inet 198.18.197.1/24 scope global xt112233442\\ valid_lft forever
+";
+        assert_eq!(left_in(addresses, "198.18.196.0/22"), ["br-0a1b2c3d4e5f"]);
+    }
 
     #[test]
     fn addresses_stay_in_the_test_block() {

@@ -153,8 +153,7 @@ impl Patient {
         self.prepare(life);
         let what = format!("{}, ended at {point}", life.name());
         eprintln!("{what}");
-        let before = self.witness.lists().acknowledged;
-        let lost_by_choice = self.site.databases_beside();
+        let discarded_before = self.site.databases_beside();
         let arguments = life.arguments(&self.site);
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         self.site.run_until(&point.to_string(), &arguments).expect_killed();
@@ -169,7 +168,7 @@ impl Patient {
         self.site.wait_for_health();
         self.site.expect_runs(version);
         self.witness.expect_writes();
-        self.expect_nothing_lost(&before, &lost_by_choice, &what);
+        self.expect_nothing_lost(&discarded_before, &what);
         if life != Life::Rollback {
             self.expect_bundle_put_away(life, &what);
         }
@@ -184,7 +183,7 @@ impl Patient {
 
     /// Everything that was acknowledged is in the database, or, where a person chose so in [`Patient::prepare`], in one that
     /// was kept.
-    fn expect_nothing_lost(&self, _before: &crate::witness::Readings, beside: &[String], what: &str) {
+    fn expect_nothing_lost(&self, beside: &[String], what: &str) {
         let acknowledged = self.witness.lists().acknowledged;
         let mut kept = self.site.stored("webmacs");
         for database in beside.iter().filter(|name| name.starts_with("webmacs_discarded_")) {
@@ -280,17 +279,18 @@ fn the_updater_may_die_at_chosen_points() {
     eprintln!("{} of {} points", CHOSEN.len(), CHOSEN.len());
 }
 
-/// `UPDATER_CRASH_LIFE` limits it to one life; then the page of the book is left as it is.
+/// `UPDATER_CRASH_LIVES` limits it to some, by their names with commas between.
 #[test]
 #[ignore = "takes hours; `cargo xtask torture` runs it"]
 fn torture_the_updater_may_die_at_every_point() {
-    let wanted = std::env::var("UPDATER_CRASH_LIFE").ok();
-    let lives = Life::ALL
-        .into_iter()
-        .filter(|life| wanted.as_deref().is_none_or(|wanted| wanted == life.name()));
+    let wanted = std::env::var("UPDATER_CRASH_LIVES").ok();
+    let is_wanted = |life: &Life| {
+        let mut names = wanted.iter().flat_map(|names| names.split(','));
+        wanted.is_none() || names.any(|name| name == life.name())
+    };
     let patient = Patient::new();
     let mut results = Vec::new();
-    for life in lives {
+    for life in Life::ALL.into_iter().filter(is_wanted) {
         let points = patient.points(life);
         for point in &points {
             patient.die_at(life, point);
@@ -298,10 +298,8 @@ fn torture_the_updater_may_die_at_every_point() {
         eprintln!("{}: {} of {} points", life.name(), points.len(), points.len());
         results.push((life, points));
     }
-    if wanted.is_none() {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/crash-points.md");
-        fs::write(page, page_of(&results)).unwrap();
-    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/crash-points.md");
+    fs::write(page, page_of(&results)).unwrap();
 }
 
 /// The page of the book that tells of a run in which all went well.

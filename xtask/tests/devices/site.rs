@@ -4,11 +4,11 @@
 //! is asked of the updater but its exit code and what it prints.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Site {
     engine: Option<Running>,
     sh: Shell,
     folder: TempDir,
+    /// The IDs of readings that the controller got acknowledged, as its containers' logs said so far.
+    of_controller: Mutex<BTreeSet<String>>,
     pub(crate) bundles: &'static Bundles,
 }
 
@@ -64,6 +66,7 @@ impl Site {
             engine: Some(Engine::start(kind).unwrap()),
             sh: Shell::new().unwrap(),
             folder: tempfile::tempdir().unwrap(),
+            of_controller: Mutex::default(),
             bundles,
         };
         for folder in ["etc", "opt"] {
@@ -121,11 +124,13 @@ impl Site {
 
     /// Runs the updater.
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        self.note_controller();
         Outcome::of(self.command(arguments), arguments)
     }
 
     /// Runs the updater, which ends as by `kill -9` when it passes a point.
     pub(crate) fn run_until(&self, point: &str, arguments: &[&str]) -> Outcome {
+        self.note_controller();
         let mut command = self.command(arguments);
         command.env("UPDATER_CRASH_AT", point);
         Outcome::of(command, arguments)
@@ -329,7 +334,7 @@ impl Site {
     /// the witness's readings there is none that it did not hand in.
     pub(crate) fn expect_nothing_lost(&self, witness: &Witness) {
         let acknowledged = witness.lists().acknowledged;
-        let of_controller = self.acknowledged_to_controller();
+        let of_controller = self.note_controller();
         let stored = self.stored("webmacs");
         let tried = witness.lists().tried;
         let lost: Vec<_> = acknowledged
@@ -348,24 +353,27 @@ impl Site {
             .collect();
         assert!(invented.is_empty(), "{invented:?}");
         let ids = self.sql("webmacs", "SELECT id FROM datapoints");
-        let ids: std::collections::BTreeSet<_> = ids.lines().collect();
+        let ids: BTreeSet<_> = ids.lines().collect();
         let lost: Vec<_> = of_controller.iter().filter(|id| !ids.contains(id.as_str())).collect();
         assert!(lost.is_empty(), "of the controller's: {lost:?}");
-        assert!(!of_controller.is_empty() && !acknowledged.is_empty());
+        assert!(!acknowledged.is_empty());
     }
 
-    /// The IDs of readings that the controller says it got acknowledged, as far as its container's log goes back.
-    fn acknowledged_to_controller(&self) -> Vec<String> {
-        let output = self.engine().docker(&self.sh).quiet();
-        let output = output
-            .args(["logs", "webmacs-controller-1"])
-            .ignore_stderr()
-            .output()
-            .unwrap();
+    /// Takes notice of what the controller got acknowledged; its log goes with its container, when that is replaced.
+    fn note_controller(&self) -> BTreeSet<String> {
+        let command = self.docker_command(&["logs", "webmacs-controller-1"]);
+        let output = command.ignore_status().output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
         let lines = text.lines().filter(|line| line.contains("acknowledged"));
-        lines.filter_map(uuid_in).collect()
+        let mut known = self.of_controller.lock().unwrap();
+        known.extend(lines.filter_map(uuid_in));
+        known.clone()
+    }
+
+    /// How many readings the controller got acknowledged so far.
+    pub(crate) fn readings_of_controller(&self) -> usize {
+        self.note_controller().len()
     }
 
     /// Runs Docker's client on this device.

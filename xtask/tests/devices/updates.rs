@@ -48,11 +48,9 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
         site.names("opt/updates/applied"),
         ["webmacs-update-2.0.0-amd64.tar.gz", "webmacs-update-2.1.0-amd64.tar.gz"]
     );
-    // What did not change was not restarted.
+    // What did not change was not restarted. Compose 2.26 recreates what depends on what has changed, too.
     let after = site.containers();
-    for service in ["db", "frontend", "controller"] {
-        assert_eq!(before[service], after[service], "{service}");
-    }
+    assert_eq!(before["db"], after["db"]);
     assert_ne!(before["backend"].id, after["backend"].id);
 
     site.run(&["rollback"]).expect(0);
@@ -66,6 +64,7 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
     site.expect_runs(&V2_5_0);
     witness.expect_writes();
     site.expect_nothing_lost(&witness);
+    assert!(site.readings_of_controller() > 20);
 }
 
 #[test]
@@ -299,10 +298,10 @@ fn a_dropped_bundle_is_taken_when_its_copy_has_ended() {
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_bundle_for_another_platform_is_refused() {
+    let release = Clone::released();
     let site = Site::with(Kind::Docker26Classic, Bundles::zstd(), &V2_0_0);
     let witness = site.witness();
     let before = (site.files_of_record(), site.containers());
-    let release = Clone::released();
     site.run(&["trust", "add", &release.public_key()]).expect(0);
     let bundle = release.dist().join("webmacs-update-2.1.0-arm64.tar.gz");
     let refused = site.run(&["apply", bundle.to_str().unwrap()]);
