@@ -46,13 +46,13 @@ pub(super) struct InstallArguments {
     /// Accept a version older than the one that is installed
     #[arg(long)]
     allow_downgrade: bool,
-    /// The product's folder [default: /opt/<product>]
+    /// The product's folder [default: /opt/PRODUCT]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// The configuration's folder [default: /etc/<product>]
+    /// The configuration's folder [default: /etc/PRODUCT]
     #[arg(long, value_name = "FOLDER")]
     etc: Option<PathBuf>,
-    /// The folder of the updater's records [default: /var/lib/<product>-updater]
+    /// The folder of the updater's records [default: /var/lib/PRODUCT-updater]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
     /// The Docker engine, unix://…; one that is named is not installed [default: $DOCKER_HOST, else the usual socket]

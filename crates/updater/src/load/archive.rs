@@ -29,8 +29,8 @@ use bundle::{
 
 use crate::containers::{EngineFacts, ImageStore};
 
-/// The first engine whose classic store reads layers compressed with zstd: 20.10 does not (tried), 23.0 does (its
-/// release notes).
+/// The first engine whose classic store reads layers compressed with zstd (release notes of 23.0, moby/moby#41759); 20.10
+/// does not (tried).
 const READS_ZSTD: u32 = 23;
 
 /// Bytes that are copied at once.
