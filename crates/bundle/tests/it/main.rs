@@ -13,6 +13,7 @@ mod hostile;
 mod images_inside;
 mod legacy;
 mod manifest;
+mod parts;
 mod read;
 mod round_trip;
 mod signature;
