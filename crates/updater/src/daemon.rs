@@ -1,4 +1,5 @@
-//! The daemon: recovers, then applies what is dropped into `updates/`.
+//! The daemon: recovers, then applies what is dropped into `updates/`. It ends when another program has taken its file's
+//! place, for the service manager to start that one ([`crate::self_update`]).
 //!
 //! `inotify` says when something happens there; a look every ten seconds finds what file systems without it bring. The
 //! lock is held only while something is done, so commands by hand go on in between.
@@ -24,6 +25,7 @@ use crate::{
     intake::Intake,
     lock::Lock,
     progress::Progress,
+    self_update::{self, Watch},
     store::Store,
 };
 
@@ -36,17 +38,24 @@ const SOON: Duration = Duration::from_secs(1);
 /// How long the loop may take for one turn in which nothing is applied, before the watchdog is no longer fed.
 const STALLED: Duration = Duration::from_secs(120);
 
-/// Runs until the process is ended.
+/// How long a program that is on trial must run to have passed it. Five starts of this length are within the limit after
+/// which the service manager falls back (`StartLimitIntervalSec`).
+const TRIAL: Duration = Duration::from_secs(30);
+
+/// Runs until the process is ended, or another program has taken its place.
 ///
 /// # Errors
 /// The folders cannot be made, or the record cannot be opened: the service manager starts it again.
 pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, progress: &dyn Progress) -> Result<()> {
     config.make_folders()?;
+    let program = Watch::start(config);
     let heartbeat = Heartbeat::start();
     wait_for_engine(engine, progress, &heartbeat);
     recover(config, engine, clock, progress, &heartbeat);
     // Only now: a boot that waits for us shall find the device in order.
     tell(&[NotifyState::Ready, NotifyState::Status("waiting for bundles")]);
+    let ready = Instant::now();
+    let mut on_trial = true;
     let (events, inbox) = mpsc::channel();
     let _watcher = watch(config, events, progress);
     let mut intake = Intake::default();
@@ -65,6 +74,16 @@ pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, pro
                 }
                 said = Some(text);
             }
+        }
+        if on_trial && ready.elapsed() >= TRIAL {
+            on_trial = false;
+            if let Err(error) = self_update::settle(config) {
+                progress.note(&format!("error: {error}"));
+            }
+        }
+        if program.is_replaced(config) {
+            progress.note("another updater has taken this one's place");
+            return Ok(());
         }
         let pause = if intake.is_waiting() { SOON } else { SCAN };
         // Disconnected without a watcher: then the pause is all there is.

@@ -34,12 +34,13 @@ use semver::Version;
 use crate::{
     Error, Result, admit,
     config::{self, Config},
+    containers::ContainerEngine,
     crash,
     engine::Updater,
     files,
     process::{self, ProcessError},
     progress::Progress,
-    store::Update,
+    store::{Store, Update},
 };
 
 /// How long a new program may take to show that it works: opening the record on a slow card.
@@ -234,6 +235,18 @@ pub fn prepare(
 fn record_of<'a>(manifest: &'a Manifest, platform: &Platform) -> Option<&'a FileRecord> {
     let is_it = |role: &FileRole| matches!(role, FileRole::Updater { platform: on } if on == platform);
     manifest.files.iter().find(|file| is_it(&file.role))
+}
+
+/// `updater self-check`: whether this program can work on this device. Opening the record may add what is new in it,
+/// which an older program passes over.
+///
+/// # Errors
+/// The record or the engine cannot be used.
+pub fn check(config: &Config, engine: &dyn ContainerEngine) -> Result<()> {
+    let store = Store::open(&config.database())?;
+    store.updates()?;
+    store.current()?;
+    engine.facts().map(drop)
 }
 
 /// The new program's version, once it has shown that it runs and can work with this device's record and engine.

@@ -77,6 +77,11 @@ fn execute(cli: Cli) -> Result<Exit> {
             }
             Ok(Exit::Done)
         }
+        Command::SelfCheck => {
+            let config = config()?;
+            let engine = Docker::new(config.docker_host.as_deref())?;
+            self_update::check(&config, &engine).map(done)
+        }
         Command::Daemon => {
             let config = config()?;
             let engine = Docker::new(config.docker_host.as_deref())?;

@@ -57,6 +57,9 @@ enum Command {
     /// Put the updater before back if the installed one is on trial; the service manager calls it
     #[command(hide = true)]
     FallBack,
+    /// See whether this program can work on this device; the updater before it asks
+    #[command(hide = true)]
+    SelfCheck,
     /// Apply bundles that are dropped into updates/, until ended
     Daemon,
     /// Start the product; finish or undo an update that was interrupted, and adopt a version that was set by hand

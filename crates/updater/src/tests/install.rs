@@ -533,7 +533,7 @@ fn systemd_accepts_the_units() {
         .collect();
     assert!(ours.is_empty(), "{accepted} {said}");
     for file in &files[..2] {
-        let arguments = ["security", "--offline=true", "--threshold=60", "--no-pager"];
+        let arguments = ["security", "--offline=true", "--threshold=35", "--no-pager"];
         if let Some((fine, said)) = run(&arguments, std::slice::from_ref(file)) {
             assert!(fine, "{said}");
         }
