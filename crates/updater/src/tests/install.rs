@@ -40,7 +40,10 @@ struct Fresh {
 
 impl Fresh {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    fn in_folder(folder: TempDir) -> Self {
         let system = System::in_folder(folder.path());
         Self {
             folder,
@@ -536,6 +539,67 @@ fn systemd_accepts_the_units() {
         let arguments = ["security", "--offline=true", "--threshold=35", "--no-pager"];
         if let Some((fine, said)) = run(&arguments, std::slice::from_ref(file)) {
             assert!(fine, "{said}");
+        }
+    }
+}
+
+/// A power cut at any moment: the next run finishes, with one set of credentials.
+#[test]
+fn ended_at_any_point_it_is_finished_by_the_next_run() {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    struct Ended;
+    let memory = Path::new("/dev/shm");
+    // Every third point: those of the engine are all passed in `crash_matrix`.
+    for place in (0..).step_by(3) {
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        };
+        let device = Fresh::in_folder(folder.unwrap());
+        let version = Version::good("2.0.0");
+        let options = device.options(device.bundle(&version));
+        let mut passed = 0;
+        let hook = move |_: &str| {
+            if passed == place {
+                resume_unwind(Box::new(Ended));
+            }
+            passed += 1;
+        };
+        let install = || crate::crash::with_hook(hook, || device.install_with(&options));
+        let ended = match catch_unwind(AssertUnwindSafe(install)) {
+            Ok(installed) => {
+                installed.unwrap();
+                false
+            }
+            Err(payload) if payload.is::<Ended>() => true,
+            Err(payload) => resume_unwind(payload),
+        };
+        let password = |env: &str| {
+            env.lines()
+                .find(|line| line.starts_with("DB_PASSWORD="))
+                .map(str::to_owned)
+        };
+        let before = fs::read_to_string(device.path("opt/app/.env"))
+            .ok()
+            .and_then(|env| password(&env));
+        device
+            .install_with(&options)
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+        device.expect_runs("2.0.0");
+        if before.is_some() {
+            assert_eq!(password(&device.env()), before, "{place}");
+        }
+        for name in [
+            "etc/app/admin.hash",
+            "etc/systemd/system/app-updater.service",
+            "opt/app/bin/updater",
+        ] {
+            assert!(device.path(name).exists(), "{place}: {name}");
+        }
+        if !ended {
+            assert!(place > 20, "{place}");
+            break;
         }
     }
 }
