@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! release side   images_tar::ImagesTar::plan → sha256 → manifest::Manifest → signature → pack
-//! device side    read::verify → VerifiedBundle (manifest, any blob or file in place)
+//!                  → parts::split, where a bundle is too large to be published whole
+//! device side    parts::Source → read::verify → VerifiedBundle (manifest, any blob or file in place)
 //! ```
 //!
 //! A bundle is a `.tar.gz` (or `.zip`) with `manifest.json` first, its minisign signature second,
@@ -30,6 +31,7 @@ pub mod layout;
 pub mod manifest;
 pub mod names;
 pub mod pack;
+pub mod parts;
 pub mod read;
 pub mod signature;
 

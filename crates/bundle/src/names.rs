@@ -171,6 +171,13 @@ macro_rules! as_text {
     };
 }
 
+/// Sets and maps of names can be asked with text.
+impl std::borrow::Borrow<str> for EntryName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 as_text!(EntryName);
 as_text!(ProductName);
 

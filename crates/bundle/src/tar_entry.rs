@@ -71,6 +71,59 @@ pub enum HeaderError {
 
 /// Reads a header; `None` for a block of zeros, which begins the end of the archive.
 pub(crate) fn parse(block: &[u8; 512]) -> Result<Option<Entry>, HeaderError> {
+    let Some((header, entry)) = parse_any(block)? else {
+        return Ok(None);
+    };
+    let Entry { name, size } = entry;
+    if let Some(kind) = refused_kind(header.entry_type()) {
+        return Err(HeaderError::Kind {
+            name: crate::text::shorten_bytes(&name),
+            kind,
+        });
+    }
+    let executable = header.mode().is_ok_and(|mode| mode == 0o755);
+    if written(&name, size, executable, header.mtime().unwrap_or_default()) != *block {
+        return Err(HeaderError::Form {
+            name: crate::text::shorten_bytes(&name),
+        });
+    }
+    Ok(Some(Entry { name, size }))
+}
+
+/// An entry of an archive that a common tar program wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LooseKind {
+    File,
+    Folder,
+    /// What the next entry's header does not say.
+    Pax,
+}
+
+/// Reads a header that any tar program may have written, with owners, modes and times as they may be, and folders.
+///
+/// Only for archives that nobody signed and of which nothing but names, sizes and contents is ever used.
+pub(crate) fn parse_loosely(block: &[u8; 512]) -> Result<Option<(Entry, LooseKind)>, HeaderError> {
+    let Some((header, entry)) = parse_any(block)? else {
+        return Ok(None);
+    };
+    let kind = match header.entry_type() {
+        // Before POSIX, a folder was a file whose name ends so.
+        EntryType::Regular if entry.name.ends_with(b"/") => LooseKind::Folder,
+        EntryType::Regular => LooseKind::File,
+        EntryType::Directory => LooseKind::Folder,
+        EntryType::XHeader => LooseKind::Pax,
+        other => {
+            return Err(HeaderError::Kind {
+                name: crate::text::shorten_bytes(&entry.name),
+                kind: refused_kind(other).unwrap_or("of an unknown kind"),
+            });
+        }
+    };
+    Ok(Some((entry, kind)))
+}
+
+/// Reads what every header has, whoever wrote it.
+fn parse_any(block: &[u8; 512]) -> Result<Option<(&Header, Entry)>, HeaderError> {
     if block.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
@@ -81,23 +134,11 @@ pub(crate) fn parse(block: &[u8; 512]) -> Result<Option<Entry>, HeaderError> {
         Ok(sum) if Ok(sum) == summed.cksum().map_err(|_| ()) => {}
         _ => return Err(HeaderError::Damaged("wrong checksum")),
     }
-    let name = header.path_bytes().into_owned();
-    if let Some(kind) = refused_kind(header.entry_type()) {
-        return Err(HeaderError::Kind {
-            name: crate::text::shorten_bytes(&name),
-            kind,
-        });
-    }
     let size = header
         .entry_size()
         .map_err(|_| HeaderError::Damaged("unreadable size"))?;
-    let executable = header.mode().is_ok_and(|mode| mode == 0o755);
-    if written(&name, size, executable, header.mtime().unwrap_or_default()) != *block {
-        return Err(HeaderError::Form {
-            name: crate::text::shorten_bytes(&name),
-        });
-    }
-    Ok(Some(Entry { name, size }))
+    let name = header.path_bytes().into_owned();
+    Ok(Some((header, Entry { name, size })))
 }
 
 fn refused_kind(kind: EntryType) -> Option<&'static str> {

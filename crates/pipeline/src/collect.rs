@@ -22,7 +22,7 @@ use crate::{
     declaration::{Image, Updater},
     facts::{Facts, Workspace},
     interrupt,
-    layers::{From, LayerStore},
+    layers::{LayerOrigin, LayerStore},
     layout::{self, IMAGE_NAME, Layout, LayoutImage, SOURCE, SUBSTITUTE, digest},
     part,
     pins::Pin,
@@ -62,7 +62,7 @@ impl CollectedImage {
 struct Found {
     layout: Layout,
     image: LayoutImage,
-    from: From,
+    from: LayerOrigin,
 }
 
 /// Collects the images of a release that was built here.
@@ -95,8 +95,8 @@ pub(crate) fn built(
             image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
         }
         let from = match declared {
-            Image::Built(_) => From::Builder,
-            Image::Registry(_) => From::Elsewhere,
+            Image::Built(_) => LayerOrigin::Builder,
+            Image::Registry(_) => LayerOrigin::Elsewhere,
         };
         found.insert(reference, vec![Found { layout, image, from }]);
     }
@@ -135,7 +135,7 @@ pub(crate) fn imported(
                 Some(list) => list.push(Found {
                     layout: layout.clone(),
                     image,
-                    from: From::Elsewhere,
+                    from: LayerOrigin::Elsewhere,
                 }),
                 None => {
                     let subject = layout.folder().display().to_string();

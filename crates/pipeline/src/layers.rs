@@ -90,15 +90,15 @@ impl LayerStore {
         layout: &Layout,
         descriptor: &Descriptor,
         diff_id: &Digest,
-        from: From,
+        from: LayerOrigin,
     ) -> Result<LayerRecord> {
         let source = digest(descriptor).map_err(|message| refused(layout, message))?;
         let form = Form::of(descriptor.media_type()).map_err(|message| refused(layout, message))?;
         let target = match (form, self.settings.compression, from) {
-            (Form::Plain, compression, _) | (Form::Zstd, compression, From::Builder) => Some(compression),
-            (Form::Zstd, Compression::Gzip, From::Elsewhere) => Some(Compression::Gzip),
+            (Form::Plain, compression, _) | (Form::Zstd, compression, LayerOrigin::Builder) => Some(compression),
+            (Form::Zstd, Compression::Gzip, LayerOrigin::Elsewhere) => Some(Compression::Gzip),
             // Gzip is read by everybody, so it is carried as it came.
-            (Form::Zstd, Compression::Zstd, From::Elsewhere) | (Form::Gzip, ..) => None,
+            (Form::Zstd, Compression::Zstd, LayerOrigin::Elsewhere) | (Form::Gzip, ..) => None,
         };
         let key = match target {
             Some(compression) => self.key(diff_id, compression),
@@ -262,7 +262,7 @@ impl LayerStore {
         };
         let (digest, written) = out
             .and_then(HashingWriter::finish)
-            .map_err(interrupt::or_io("compress", path))?;
+            .map_err(|error| damaged(path).unwrap_or_else(|| interrupt::or_io("compress", path)(error)))?;
         let (found, uncompressed_size) = plain.finish();
         if let Some(diff_id) = diff_id.filter(|diff_id| **diff_id != found) {
             return Err(Error::Content {
@@ -283,7 +283,7 @@ impl LayerStore {
 
 /// Where a layer in a layout comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum LayerOrigin {
     /// The builder compressed it, on its way to us.
     Builder,
     /// A registry or another machine has it in this form.
@@ -344,6 +344,17 @@ fn is_older(path: &Path, began: SystemTime) -> bool {
     fs::metadata(path)
         .and_then(|file| file.modified())
         .is_ok_and(|modified| modified < began)
+}
+
+/// The error for a blob that is not what its name says, if it is not: what cannot be uncompressed may be damaged, and is
+/// then made again.
+fn damaged(path: &Path) -> Option<Error> {
+    let name = Digest::from_hex(&path.file_name()?.to_string_lossy()).ok()?;
+    let (found, _) = bundle::hash_all(File::open(path).ok()?).ok()?;
+    (found != name).then(|| Error::Content {
+        path: path.to_owned(),
+        message: format!("is damaged: its digest is {found}"),
+    })
 }
 
 /// Measures a layer that is carried as it came.

@@ -8,7 +8,7 @@ use std::{fs, io::Read as _, path::Path};
 use bundle::{
     Platform,
     manifest::{Manifest, PlatformImage},
-    read::{Trust, VerifiedBundle, verify},
+    read::{Trust, VerifiedBundle, verify_with_legacy},
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::{
     env_file::EnvFile,
     files,
     health::{self, Question},
-    load,
+    legacy, load,
     postgres::Postgres,
     preflight::{self, Disk, Gate, Inputs, Permissions},
     release,
@@ -97,7 +97,8 @@ impl Updater<'_> {
             [] => Trust::Unsigned,
             _ => Trust::Keys(&keys),
         };
-        Ok(verify(file, &trust, &|bytes| self.progress.advance(bytes))?)
+        let progress = |bytes| self.progress.advance(bytes);
+        Ok(verify_with_legacy(file, &trust, &self.assumed()?, &progress)?)
     }
 
     /// The phase "verifying".
@@ -116,6 +117,13 @@ impl Updater<'_> {
             self.progress
                 .note(&format!("warning: {text}; hint: updater trust add KEY"));
             facts.warnings.push(text.to_owned());
+        }
+        if opened.bundle.is_legacy() {
+            facts.legacy = true;
+            for text in legacy::warnings(&manifest, self.store.current()?.as_ref()) {
+                self.progress.note(&format!("warning: {text}"));
+                facts.warnings.push(text);
+            }
         }
         for image in manifest.image_details.iter().filter(|image| image.substitute) {
             facts.warnings.push(format!(
@@ -370,7 +378,8 @@ impl Updater<'_> {
         let Ok(services) = &findings.services else {
             return Ok(Vec::new());
         };
-        let Some(current) = &findings.current else {
+        let Some(current) = findings.current.as_ref().filter(|_| !manifest.is_legacy()) else {
+            // Nothing was installed, or nothing tells what the images will be.
             return Ok(services.iter().map(|service| service.name.clone()).collect());
         };
         let pins = release::pins(services, manifest, &findings.engine)?;

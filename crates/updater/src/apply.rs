@@ -34,6 +34,20 @@ impl Updater<'_> {
         let mut opened = self.opened(update)?;
         let manifest = opened.bundle.manifest().clone().into_inner();
         let mut sent_bytes = 0;
+        let mut ids = None;
+        if opened.bundle.is_legacy() {
+            self.progress.begin("loading images", Some(manifest.images_size));
+            let progress = |bytes| self.progress.advance(bytes);
+            let loaded = load::load_legacy(
+                self.engine,
+                &opened.engine,
+                &mut self.store,
+                &mut opened.bundle,
+                &progress,
+            )?;
+            sent_bytes = loaded.sent_bytes;
+            ids = Some(loaded.ids);
+        }
         for image in &manifest.image_details {
             let total = image
                 .on(&opened.engine.platform)
@@ -52,7 +66,10 @@ impl Updater<'_> {
         }
         let stack = self.write_new_files(&mut opened.bundle, &manifest, &self.work_folder(update))?;
         let services = self.engine.services(&stack)?;
-        let pins = release::pins(&services, &manifest, &opened.engine)?;
+        let pins = match &ids {
+            Some(ids) => release::pins_of(&services, |reference| ids.get(reference).copied())?,
+            None => release::pins(&services, &manifest, &opened.engine)?,
+        };
         let digest = opened.bundle.manifest_digest();
         let folder = release::folder_of(self.config, &manifest, &digest.hex());
         release::prepare(self.config, &mut opened.bundle, &folder, &pins)?;

@@ -17,7 +17,7 @@ use crate::{
     engine::Updater,
     files,
     health::{self, Question},
-    load, release,
+    load, release, self_update,
     store::{Release, Update},
 };
 
@@ -31,6 +31,7 @@ impl Updater<'_> {
         if update.state.gated {
             self.start_the_rest(update, &to)?;
         }
+        self_update::after_commit(self, update)?;
         self.move_to_applied(update)?;
         crash::point("bundle applied");
         self.prune()?;
@@ -154,6 +155,13 @@ impl Updater<'_> {
                 .filter(|bundle| bundle.starts_with(self.config.applied()))
             {
                 files::remove(bundle)?;
+            }
+        }
+        // A copy that was dropped twice, or the bundle of a version that was rolled back.
+        for path in entries(&self.config.applied())? {
+            let needed = kept.iter().any(|release| release.bundle.as_ref() == Some(&path));
+            if !needed && crate::intake::is_bundle_name(&path) {
+                files::remove(&path)?;
             }
         }
         self.prune_backups()

@@ -223,6 +223,13 @@ pub trait ContainerEngine {
     /// Compose fails.
     fn down(&self, stack: &Stack) -> Result<()>;
 
+    /// As [`ContainerEngine::down`], and deletes the volumes: all of the product's data. Only for a person who
+    /// uninstalls and says so.
+    ///
+    /// # Errors
+    /// Compose fails.
+    fn down_with_volumes(&self, stack: &Stack) -> Result<()>;
+
     /// Runs a program in a service's container, feeds it, and gives its standard output to `output`. Nothing secret may
     /// be among its arguments.
     ///

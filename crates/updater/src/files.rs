@@ -23,10 +23,10 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write_with(path, mode, |file| file.write_all(bytes))
 }
 
-/// As [`write`], with a function that fills the file.
+/// As [`write()`], with a function that fills the file.
 ///
 /// # Errors
-/// As for [`write`], and what `fill` gives.
+/// As for [`write()`], and what `fill` gives.
 pub fn write_with(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let temporary = temporary_of(path);
     let written = (|| {

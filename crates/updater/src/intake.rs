@@ -253,7 +253,7 @@ fn version_of(path: &Path) -> Option<Version> {
 }
 
 /// Hidden names are files in the making, ours and those of `rsync`.
-fn is_bundle_name(path: &Path) -> bool {
+pub(crate) fn is_bundle_name(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

@@ -7,15 +7,12 @@ use semver::Version;
 
 use crate::{
     Problem,
-    containers::{EngineFacts, ImageStore, Service},
+    containers::{EngineFacts, Service},
     store::Release,
 };
 
 /// The oldest Docker engine that is supported.
 const OLDEST_ENGINE: u32 = 20;
-
-/// The oldest engine whose classic store reads zstd layers.
-const OLDEST_ZSTD_ENGINE: u32 = 23;
 
 /// What stays free on each file system, in bytes.
 pub const WATERMARK: u64 = 64 << 20;
@@ -199,24 +196,6 @@ fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
                 format!("the Compose plugin 2 or later is needed, and there is {found}"),
             )
             .hint("install the package docker-compose-plugin, docker-compose-v2 or docker-compose (2)"),
-        );
-    }
-    let has_zstd = inputs
-        .manifest
-        .image_details
-        .iter()
-        .filter_map(|image| image.on(&engine.platform))
-        .flat_map(|image| &image.layers)
-        .any(|layer| layer.media_type.ends_with("+zstd"));
-    if has_zstd && engine.store == ImageStore::Classic && engine.major() < OLDEST_ZSTD_ENGINE {
-        problems.push(
-            Problem::new(
-                "docker",
-                format!("engine {} cannot read the bundle's zstd layers", engine.version),
-            )
-            .hint(format!(
-                "release with `layers.compression = \"gzip\"`, or update Docker to {OLDEST_ZSTD_ENGINE} or later"
-            )),
         );
     }
 }

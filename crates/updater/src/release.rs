@@ -15,6 +15,7 @@ use std::{
 };
 
 use bundle::{
+    Digest,
     manifest::{EnvironmentKey, EnvironmentValue, FileRole, Manifest},
     read::VerifiedBundle,
 };
@@ -31,6 +32,8 @@ use crate::{
 };
 
 const MANIFEST: &str = "manifest.json";
+/// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
+const ASSUMED: &str = "assumed.json";
 const OVERRIDE: &str = "images.json";
 /// The folder of the extra files inside of a release's folder.
 const EXTRA: &str = "files";
@@ -66,11 +69,18 @@ pub fn prepare(
         let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &place))?;
         files::write_with(&place, mode, |out| std::io::copy(&mut content, out).map(drop))?;
     }
-    let json = manifest.to_json().map_err(|error| Error::Content {
-        path: folder.join(MANIFEST),
-        message: error.to_string(),
+    let (name, json) = if manifest.is_legacy() {
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| error.to_string());
+        (ASSUMED, json)
+    } else {
+        (MANIFEST, manifest.to_json().map_err(|error| error.to_string()))
+    };
+    let path = folder.join(name);
+    let json = json.map_err(|message| Error::Content {
+        path: path.clone(),
+        message,
     })?;
-    files::write(&folder.join(MANIFEST), &json, 0o644)?;
+    files::write(&path, &json, 0o644)?;
     write_override(folder, pins)
 }
 
@@ -92,41 +102,54 @@ pub fn write_override(folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<()>
 /// # Errors
 /// A service's image is not in the bundle.
 pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> Result<BTreeMap<String, Pin>> {
-    let mut pins = BTreeMap::new();
-    for service in services {
-        let reference = service.image.clone().unwrap_or_default();
+    pins_of(services, |reference| {
         let image = manifest
             .image_details
             .iter()
-            .find(|image| image.reference == reference)
-            .and_then(|image| image.on(&engine.platform))
-            .ok_or_else(|| {
-                Error::refused(
-                    format!("service {} runs {reference}, which is not in the bundle", service.name),
-                    "release it again with that image declared",
-                )
-            })?;
-        let id = load::image_id(image, engine.store);
+            .find(|image| image.reference == reference)?;
+        Some(load::image_id(image.on(&engine.platform)?, engine.store))
+    })
+}
+
+/// Which image each service runs, where `id` knows the references' IDs.
+///
+/// # Errors
+/// A service's image is not in the bundle.
+pub(crate) fn pins_of(services: &[Service], id: impl Fn(&str) -> Option<Digest>) -> Result<BTreeMap<String, Pin>> {
+    let mut pins = BTreeMap::new();
+    for service in services {
+        let reference = service.image.clone().unwrap_or_default();
+        let id = id(&reference).ok_or_else(|| {
+            Error::refused(
+                format!("service {} runs {reference}, which is not in the bundle", service.name),
+                "release it again with that image declared",
+            )
+        })?;
         pins.insert(service.name.clone(), Pin { reference, id });
     }
     Ok(pins)
 }
 
-/// The manifest that a release came with; none if a person installed it by hand.
+/// The manifest that a release came with, or was assumed to have; none if a person installed it by hand.
 ///
 /// # Errors
 /// It is there and cannot be read.
 pub fn manifest(release: &Release) -> Result<Option<Manifest>> {
     let Some(folder) = &release.folder else { return Ok(None) };
     let path = folder.join(MANIFEST);
-    let Some(bytes) = files::read_if_there(&path)? else {
-        return Ok(None);
+    let (path, read) = match files::read_if_there(&path)? {
+        Some(bytes) => (path, Manifest::from_json(&bytes).map_err(|error| error.to_string())),
+        None => {
+            let path = folder.join(ASSUMED);
+            let Some(bytes) = files::read_if_there(&path)? else {
+                return Ok(None);
+            };
+            // Ours, and none that a bundle could have.
+            let read = serde_json::from_slice(&bytes).map_err(|error| error.to_string());
+            (path, read)
+        }
     };
-    let manifest = Manifest::from_json(&bytes).map_err(|error| Error::Content {
-        path,
-        message: error.to_string(),
-    })?;
-    Ok(Some(manifest))
+    read.map(Some).map_err(|message| Error::Content { path, message })
 }
 
 /// The compose project of a release, once it is the active one.
@@ -186,7 +209,7 @@ pub fn put_in_place(config: &Config, release: &Release) -> Result<()> {
 fn set_environment(config: &Config, release: &Release) -> Result<()> {
     let keys = match manifest(release)? {
         Some(manifest) => manifest.environment,
-        None => vec![version_key(config)],
+        None => vec![version_key(config, None)],
     };
     let path = config.env();
     let before = files::read_if_there(&path)?;
@@ -222,8 +245,15 @@ pub fn complete(env: &mut EnvFile, keys: &[EnvironmentKey], version: &str) -> Re
     Ok(())
 }
 
-/// The version's key of a release that brought no manifest.
-fn version_key(config: &Config) -> EnvironmentKey {
+/// The version's key of a release that brought no manifest: the one that `before` declares, or else the product's.
+pub(crate) fn version_key(config: &Config, before: Option<&Manifest>) -> EnvironmentKey {
+    let declared = before.and_then(|manifest| {
+        let mut keys = manifest.environment.iter();
+        keys.find(|key| key.value == EnvironmentValue::Version)
+    });
+    if let Some(key) = declared {
+        return key.clone();
+    }
     let product = config
         .product
         .as_str()
@@ -242,7 +272,7 @@ fn version_key(config: &Config) -> EnvironmentKey {
 pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Option<String>> {
     let keys = match current.map(manifest).transpose()?.flatten() {
         Some(manifest) => manifest.environment,
-        None => vec![version_key(config)],
+        None => vec![version_key(config, None)],
     };
     let Some(bytes) = files::read_if_there(&config.env())? else {
         return Ok(None);
@@ -255,7 +285,7 @@ pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Opti
 }
 
 /// A secret of `length` letters and digits.
-fn random(length: usize) -> Result<String> {
+pub(crate) fn random(length: usize) -> Result<String> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let path = Path::new("/dev/urandom");
     let source = fs::File::open(path).map_err(Error::io("read", path))?;
@@ -272,6 +302,18 @@ fn random(length: usize) -> Result<String> {
         }
     }
     Ok(secret)
+}
+
+/// The names of the extra files that a release puts into the product's folder.
+///
+/// # Errors
+/// The release's folder cannot be read.
+pub(crate) fn extra_files_of(release: &Release) -> Result<Vec<PathBuf>> {
+    let Some(folder) = &release.folder else {
+        return Ok(Vec::new());
+    };
+    let files = extra_files(&folder.join(EXTRA))?;
+    Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Every file below `folder`, with its name from there on.

@@ -48,7 +48,8 @@ impl Updater<'_> {
                 let to = self.release_after(update)?;
                 self.engine.down(&release::stack(self.config, &to))?;
             }
-            _ => {}
+            Some(before) => self.give_names_back(update, &before)?,
+            None => {}
         }
         crash::point("old version runs");
         if let Some(digest) = &update.manifest_digest {
@@ -236,6 +237,14 @@ impl Updater<'_> {
         let mut bundle = self.open_path(path)?;
         let manifest = bundle.manifest().clone().into_inner();
         let engine = self.engine.facts()?;
+        if bundle.is_legacy() {
+            self.progress.begin("loading images again", Some(manifest.images_size));
+            let progress = |bytes| self.progress.advance(bytes);
+            load::load_legacy(self.engine, &engine, &mut self.store, &mut bundle, &progress)?;
+            for pin in release.pins.values() {
+                self.engine.try_create(&pin.id)?;
+            }
+        }
         for image in manifest
             .image_details
             .iter()

@@ -173,7 +173,8 @@ impl Product {
             let mut header = tar::Header::new_gnu();
             let content = File::open(&file)?;
             header.set_size(content.metadata()?.len());
-            header.set_mode(0o644);
+            // Programs among them are run by `bench apply`.
+            header.set_mode(0o755);
             header.set_mtime(1);
             archive.append_data(&mut header, file.strip_prefix(&folder)?, content)?;
         }

@@ -9,6 +9,8 @@ mod clone;
 mod compose;
 mod crash;
 mod device;
+mod install;
+mod legacy;
 mod load;
 mod refused;
 #[path = "../../../crates/updater/tests/it/sample.rs"]

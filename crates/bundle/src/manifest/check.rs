@@ -14,7 +14,7 @@ const MAX_LAYERS: usize = 512;
 const MAX_FILES: usize = 1024;
 const MAX_ENVIRONMENT: usize = 1024;
 /// No blob, file or archive is larger than this: 1 TiB. Sums of the sizes then fit in 64 bits.
-const MAX_SIZE: u64 = 1 << 40;
+pub(crate) const MAX_SIZE: u64 = 1 << 40;
 
 /// A contradiction inside a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +93,27 @@ pub enum Inconsistency {
         /// What is expected.
         expected: &'static str,
     },
+}
+
+/// The images that a manifest of the old form names, each once.
+pub(super) fn legacy_references(images: &[String]) -> Result<Vec<String>, Inconsistency> {
+    let (what, count, limit) = ("images", images.len(), MAX_IMAGES);
+    if count > limit {
+        return Err(Inconsistency::TooMany { what, count, limit });
+    }
+    let mut references = Vec::new();
+    for image in images {
+        let name = image.rsplit_once(':').map_or(image.as_str(), |(name, _)| name);
+        reference(name, image)?;
+        // Services that share an image were listed one by one.
+        if !references.contains(image) {
+            references.push(image.clone());
+        }
+    }
+    match references.is_empty() {
+        true => Err(Inconsistency::None(what)),
+        false => Ok(references),
+    }
 }
 
 /// Checks `manifest` against itself.

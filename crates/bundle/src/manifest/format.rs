@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{MAX_MANIFEST_SIZE, Manifest, ManifestError, check};
+use super::{Inconsistency, MAX_MANIFEST_SIZE, Manifest, ManifestError, check};
 use crate::digest::HexDigest;
 
 /// The features named in `requires` that this program knows. None exist yet.
@@ -26,6 +26,9 @@ pub struct FormatVersion {
 impl FormatVersion {
     /// The version that this program writes.
     pub const CURRENT: Self = Self { major: 1, minor: 0 };
+
+    /// Stands for the old five-key form, which has no version.
+    pub const LEGACY: Self = Self { major: 0, minor: 0 };
 }
 
 impl fmt::Display for FormatVersion {
@@ -88,6 +91,16 @@ pub struct LegacyManifest {
     /// Every image as `name:tag`.
     #[serde(default)]
     pub images: Vec<String>,
+}
+
+impl LegacyManifest {
+    /// The images, each once, as `name:tag`.
+    ///
+    /// # Errors
+    /// There are none or too many, or one is no such reference.
+    pub fn references(&self) -> Result<Vec<String>, Inconsistency> {
+        check::legacy_references(&self.images)
+    }
 }
 
 /// A manifest of any form that devices meet.

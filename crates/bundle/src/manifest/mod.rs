@@ -13,6 +13,7 @@ mod image;
 mod rules;
 
 pub use check::Inconsistency;
+pub(crate) use check::MAX_SIZE;
 pub use format::{AnyManifest, FormatVersion, LegacyManifest};
 pub use image::{ImageRecord, LayerRecord, PlatformImage};
 pub use rules::{Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, Health};
@@ -149,6 +150,13 @@ impl Manifest {
             return Err(ManifestError::TooLarge(json.len()));
         }
         Ok(json)
+    }
+
+    /// Whether it stands for a bundle of the old procedure, and so has no details of images. No manifest that is read
+    /// from JSON does.
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        self.format_version == FormatVersion::LEGACY
     }
 
     /// The record of the image called `name`.

@@ -9,10 +9,13 @@
 //! that was cut anywhere, between two gzip members too, lacks that end and is refused.
 //!
 //! Memory stays at a few buffers, whatever the size of the bundle.
+//!
+//! [`verify_with_legacy`] also takes bundles of the old release procedure, where nobody need vouch for a bundle.
 
 mod check;
 mod error;
 mod images;
+mod legacy;
 mod located;
 mod tar;
 mod zip;
@@ -22,6 +25,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::{ControlFlow, Deref};
 
 pub use error::VerifyError;
+pub use legacy::Assumed;
 
 use self::check::{Checker, Findings, Place};
 use self::located::MemberReader;
@@ -82,6 +86,8 @@ pub struct VerifiedBundle<S> {
     origin: Origin,
     files: HashMap<EntryName, Place>,
     blobs: HashMap<Digest, Place>,
+    /// Where `images.tar` lies in a bundle of the old procedure, which is loaded as it is.
+    legacy_images: Option<Place>,
 }
 
 /// Verifies a bundle, `.tar.gz` or `.zip`, in one pass. `progress` is told the number of
@@ -94,27 +100,67 @@ pub fn verify<S: Read + Seek>(
     trust: &Trust<'_>,
     progress: &dyn Fn(u64),
 ) -> Result<VerifiedBundle<S>, VerifyError> {
+    let findings = check_all(&mut source, trust, progress)?;
+    Ok(verified(source, findings, None))
+}
+
+fn check_all<S: Read + Seek>(
+    source: &mut S,
+    trust: &Trust<'_>,
+    progress: &dyn Fn(u64),
+) -> Result<Findings, VerifyError> {
     let mut checker = Checker::new(trust, progress);
-    walk(&mut source, |entry, content| {
+    walk(source, |entry, content| {
         checker.entry(entry, content)?;
         Ok(ControlFlow::Continue(()))
     })?;
+    checker.finish()
+}
+
+/// As [`verify`], and takes a bundle of the old release procedure, too, if `trust` demands no key. What such a bundle
+/// does not say is taken from `assumed`; see [`VerifiedBundle::is_legacy`].
+///
+/// # Errors
+/// As for [`verify`]; [`VerifyError::Unsigned`] for an old bundle where a key is demanded.
+pub fn verify_with_legacy<S: Read + Seek>(
+    mut source: S,
+    trust: &Trust<'_>,
+    assumed: &Assumed,
+    progress: &dyn Fn(u64),
+) -> Result<VerifiedBundle<S>, VerifyError> {
+    if matches!(trust, Trust::Unsigned) && legacy::looks_old(&mut source)? {
+        let (findings, images) = legacy::check(&mut source, assumed, progress)?;
+        return Ok(verified(source, findings, Some(images)));
+    }
+    let findings = match check_all(&mut source, trust, progress) {
+        // What the strict reader says of an old bundle's headers is true, and not the point.
+        Err(VerifyError::Header(_) | VerifyError::Name(_) | VerifyError::ManifestNotFirst(_))
+            if matches!(trust, Trust::Keys(_)) && legacy::is_unsigned(&mut source)? =>
+        {
+            Err(VerifyError::Unsigned)
+        }
+        checked => checked,
+    }?;
+    Ok(verified(source, findings, None))
+}
+
+fn verified<S>(source: S, findings: Findings, legacy_images: Option<Place>) -> VerifiedBundle<S> {
     let Findings {
         manifest,
         manifest_digest,
         origin,
         files,
         blobs,
-    } = checker.finish()?;
-    let manifest = Verified(manifest);
-    Ok(VerifiedBundle {
+    } = findings;
+    VerifiedBundle {
         source,
-        manifest,
+        manifest: Verified(manifest),
         manifest_digest,
         origin,
         files,
         blobs,
-    })
+        legacy_images,
+    }
 }
 
 /// Gives every entry to `visit`, and checks that the archive ends and nothing follows; stops early
@@ -175,6 +221,13 @@ impl<S> VerifiedBundle<S> {
         &self.origin
     }
 
+    /// Whether the bundle was made by the old release procedure: its manifest has only what the old one said and what was
+    /// assumed, and no details of images, which are all in [`VerifiedBundle::open_images`].
+    #[must_use]
+    pub fn is_legacy(&self) -> bool {
+        self.legacy_images.is_some()
+    }
+
     /// The trusted key that signed the bundle.
     #[must_use]
     pub fn signed_by(&self) -> Option<&PublicKey> {
@@ -202,6 +255,15 @@ impl<S: Read + Seek> VerifiedBundle<S> {
     /// As for [`VerifiedBundle::open_blob`].
     pub fn open_file(&mut self, name: &EntryName) -> io::Result<impl Read + '_> {
         let place = self.files.get(name).copied();
+        self.open(place)
+    }
+
+    /// Reads `images.tar` of a bundle of the old procedure, as it is.
+    ///
+    /// # Errors
+    /// As for [`VerifiedBundle::open_blob`]; every other bundle's images are read blob by blob.
+    pub fn open_images(&mut self) -> io::Result<impl Read + '_> {
+        let place = self.legacy_images;
         self.open(place)
     }
 
@@ -264,11 +326,21 @@ pub struct UnverifiedManifest {
     pub signature: Option<String>,
 }
 
-/// Reads the manifest and its signature, and nothing more.
+/// Reads the manifest and its signature, and nothing more. In a bundle of the old procedure, what comes before the manifest
+/// is read as well.
 ///
 /// # Errors
 /// [`VerifyError`], where they cannot be read.
 pub fn read_manifest<S: Read + Seek>(mut source: S) -> Result<UnverifiedManifest, VerifyError> {
+    if legacy::looks_old(&mut source)? {
+        let bytes = legacy::read_manifest(&mut source)?;
+        let manifest = AnyManifest::from_json(&bytes)?;
+        return Ok(UnverifiedManifest {
+            bytes,
+            manifest,
+            signature: None,
+        });
+    }
     let mut bytes = None;
     let mut signature = None;
     walk(&mut source, |entry, content| {

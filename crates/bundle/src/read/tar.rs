@@ -16,9 +16,22 @@ pub(super) type Visit = Result<ControlFlow<()>, VerifyError>;
 
 /// Gives every entry to `visit`, up to and with the end of the archive, or until `visit` breaks.
 pub(super) fn walk(reader: &mut dyn Located, mut visit: impl FnMut(&Entry, &mut Portion<'_>) -> Visit) -> Visit {
-    while let Some(entry) = next(reader)? {
+    let strict = |block: &[u8; 512]| Ok(parse(block)?.map(|entry| (entry, ())));
+    walk_as(reader, strict, |entry, (), content| visit(entry, content))
+}
+
+/// As [`walk`], with the headers read by `parse`, which may tell more of each entry.
+pub(super) fn walk_as<K>(
+    reader: &mut dyn Located,
+    parse: impl Fn(&[u8; 512]) -> Result<Option<(Entry, K)>, HeaderError>,
+    mut visit: impl FnMut(&Entry, K, &mut Portion<'_>) -> Visit,
+) -> Visit {
+    loop {
+        let mut block = [0; 512];
+        reader.read_exact(&mut block)?;
+        let Some((entry, kind)) = parse(&block)? else { break };
         let mut content = Portion::new(&mut *reader, entry.size);
-        if visit(&entry, &mut content)?.is_break() {
+        if visit(&entry, kind, &mut content)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
         if content.left() > 0 {
@@ -26,15 +39,9 @@ pub(super) fn walk(reader: &mut dyn Located, mut visit: impl FnMut(&Entry, &mut 
         }
         zeros(reader, padding(entry.size))?;
     }
-    // `next` has seen the first of the two blocks of zeros.
+    // The first of the two blocks of zeros was taken for a header.
     zeros(reader, BLOCK as usize)?;
     Ok(ControlFlow::Continue(()))
-}
-
-fn next(reader: &mut dyn Located) -> Result<Option<Entry>, VerifyError> {
-    let mut block = [0; 512];
-    reader.read_exact(&mut block)?;
-    Ok(parse(&block)?)
 }
 
 fn zeros(reader: &mut dyn Located, count: usize) -> Result<(), VerifyError> {

@@ -10,7 +10,7 @@ use clap::CommandFactory as _;
 use serde::Serialize;
 
 use super::{
-    ApplyArguments, Cli, Command, Json, RollbackArguments, Trust,
+    ApplyArguments, Cli, Command, Json, RollbackArguments, Trust, install,
     show::{self, Status, UpdateView},
     terminal::{self, Terminal, note},
     verify,
@@ -24,7 +24,7 @@ use crate::{
     engine::Updater,
     lock::Lock,
     preflight::Permissions,
-    release,
+    release, self_update,
     store::Store,
     trust,
 };
@@ -67,6 +67,15 @@ fn execute(cli: Cli) -> Result<Exit> {
                 .render(&mut text)
                 .map_err(Error::io("write", "the manual page"))?;
             out(String::from_utf8_lossy(&text).trim_end()).map(done)
+        }
+        Command::Install(arguments) => install::install(arguments, cli.config.as_deref()).map(done),
+        Command::Uninstall(arguments) => install::uninstall(&config()?, &arguments).map(done),
+        Command::ResetPassword => install::reset_password(&config()?).map(done),
+        Command::FallBack => {
+            if self_update::fall_back(&config()?)? {
+                note("the updater before is back: the newer one could not be kept running");
+            }
+            Ok(Exit::Done)
         }
         Command::Daemon => {
             let config = config()?;
@@ -274,6 +283,8 @@ fn failure(error: &Error) -> Failure {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Apply(arguments) => arguments.json.json,
+        Command::Install(arguments) => arguments.json,
+        Command::Uninstall(arguments) => arguments.json,
         Command::Rollback(arguments) => arguments.json.json,
         Command::Status(json) | Command::History(json) | Command::Retry(json) | Command::Trust(Trust::List(json)) => {
             json.json
@@ -283,13 +294,13 @@ fn wants_json(command: &Command) -> bool {
     }
 }
 
-fn print(value: &impl Serialize) -> Result<()> {
+pub(super) fn print(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::io("write", "standard output")(io::Error::other(error)))?;
     out(text)
 }
 
-fn out(text: impl Display) -> Result<()> {
+pub(super) fn out(text: impl Display) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         // Whoever reads has seen enough: `… | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -4,6 +4,7 @@
 //! to standard output, as text or JSON; what goes on and what went wrong go to standard error.
 
 mod commands;
+mod install;
 mod show;
 mod terminal;
 mod verify;
@@ -46,6 +47,16 @@ pub struct Cli {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Install the product from a bundle, or mend or update what is installed
+    #[command(after_help = install::EXAMPLES)]
+    Install(install::InstallArguments),
+    /// Remove the product; its data stays unless told otherwise
+    Uninstall(install::UninstallArguments),
+    /// Make a new password for the administrator, and show it once
+    ResetPassword,
+    /// Put the updater before back if the installed one is on trial; the service manager calls it
+    #[command(hide = true)]
+    FallBack,
     /// Apply bundles that are dropped into updates/, until ended
     Daemon,
     /// Start the product; finish or undo an update that was interrupted, and adopt a version that was set by hand

@@ -6,7 +6,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use bundle::read::{Origin, Trust, VerifiedBundle, VerifyError, verify};
+use bundle::Platform;
+use bundle::manifest::DataRule;
+use bundle::names::ProductName;
+use bundle::read::{Assumed, Origin, Trust, VerifiedBundle, VerifyError, verify_with_legacy};
 use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
 use serde::Serialize;
 
@@ -100,7 +103,19 @@ fn check(arguments: &VerifyArguments) -> Result<Report, Problem> {
         path: path.clone(),
         source,
     })?;
-    Ok(Report::of(&verify(file, &trust, &|_| {})?))
+    Ok(Report::of(&verify_with_legacy(file, &trust, &nothing()?, &|_| {})?))
+}
+
+/// What is assumed of an old bundle here, of which nothing is shown.
+fn nothing() -> Result<Assumed, VerifyError> {
+    Ok(Assumed {
+        product: "unknown".parse::<ProductName>()?,
+        platform: Platform::host(),
+        environment: Vec::new(),
+        health: None,
+        backup: None,
+        data: DataRule::default(),
+    })
 }
 
 /// `key` is the key itself, or else the path of its file.
@@ -134,7 +149,10 @@ struct Report {
     /// The ID that a signature names which was not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     unverified_signature_of: Option<String>,
-    product: String,
+    /// Whether the old release procedure made it, so that only `images.tar` is protected against damage.
+    legacy: bool,
+    /// None in an old bundle, which does not say it.
+    product: Option<String>,
     version: String,
     created_at: String,
     commit: Option<String>,
@@ -158,11 +176,18 @@ impl Report {
             verified: true,
             signed_by: bundle.signed_by().map(|key| key.id().to_string()),
             unverified_signature_of: claimed,
-            product: manifest.product.to_string(),
+            legacy: bundle.is_legacy(),
+            product: (!bundle.is_legacy()).then(|| manifest.product.to_string()),
             version: manifest.version.to_string(),
             created_at: manifest.created_at.clone(),
             commit: manifest.commit.clone(),
-            platforms: manifest.platforms.iter().map(ToString::to_string).collect(),
+            // An old bundle does not say it.
+            platforms: manifest
+                .platforms
+                .iter()
+                .filter(|_| !bundle.is_legacy())
+                .map(ToString::to_string)
+                .collect(),
             images: manifest.images.clone(),
             files: manifest.files.len(),
             images_size: manifest.images_size,
@@ -171,7 +196,14 @@ impl Report {
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "{} {} is whole", self.product, self.version)?;
+        match &self.product {
+            Some(product) => writeln!(out, "{product} {} is whole", self.version)?,
+            None => writeln!(
+                out,
+                "version {} is whole, a bundle of the old release procedure: only its images have a checksum",
+                self.version
+            )?,
+        }
         match (&self.signed_by, &self.unverified_signature_of) {
             (Some(id), _) => writeln!(out, "  signed by  {id} (trusted)")?,
             (None, Some(id)) => writeln!(out, "  signed by  {id} (NOT VERIFIED)")?,
@@ -181,7 +213,9 @@ impl Report {
         if let Some(commit) = &self.commit {
             writeln!(out, "  commit     {commit}")?;
         }
-        writeln!(out, "  platforms  {}", self.platforms.join(", "))?;
+        if !self.legacy {
+            writeln!(out, "  platforms  {}", self.platforms.join(", "))?;
+        }
         writeln!(out, "  images     {}", self.images.join(", "))?;
         writeln!(out, "  files      {}", self.files)?;
         writeln!(out, "  manifest   {}", self.manifest_digest)

@@ -85,6 +85,12 @@ impl Docker {
             .map_err(|error| project::redacted(error, stack))
     }
 
+    /// The product's data is gone afterwards.
+    pub(super) fn compose_down_with_volumes(&self, stack: &Stack) -> Result<()> {
+        self.change(stack, &["down", "--remove-orphans", "--volumes"], Services::All)
+            .map_err(|error| project::redacted(error, stack))
+    }
+
     pub(super) fn compose_exec(
         &self,
         stack: &Stack,

@@ -137,6 +137,10 @@ impl ContainerEngine for Docker {
         self.compose_down(stack)
     }
 
+    fn down_with_volumes(&self, stack: &Stack) -> Result<()> {
+        self.compose_down_with_volumes(stack)
+    }
+
     fn exec(
         &self,
         stack: &Stack,

@@ -166,3 +166,123 @@ impl Write for Pipe {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read as _,
+        os::unix::net::{UnixListener, UnixStream},
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(400);
+
+    /// An engine that tells its version, and treats a load as `treat` does.
+    fn engine(treat: impl Fn(&mut UnixStream) + Send + 'static) -> (tempfile::TempDir, Api) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                if String::from_utf8_lossy(&head).contains("/version") {
+                    answer(&mut stream, r#"{"ApiVersion":"1.41"}"#);
+                } else {
+                    treat(&mut stream);
+                }
+            }
+        });
+        let api = Api::new(&format!("unix://{}", socket.display())).unwrap();
+        (folder, api)
+    }
+
+    fn answer(stream: &mut UnixStream, json: &str) {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+        let length = json.len();
+        write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{json}").unwrap();
+    }
+
+    /// What an engine reads of a body, to its end or to the end of the connection.
+    fn read_body(stream: &mut UnixStream) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut buffer = [0; 8192];
+        while !body.ends_with(b"\r\n0\r\n\r\n") {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => body.extend_from_slice(&buffer[..count]),
+            }
+        }
+        body
+    }
+
+    fn endless(out: &mut dyn Write) -> io::Result<()> {
+        loop {
+            out.write_all(&[7; 4096])?;
+        }
+    }
+
+    #[test]
+    fn an_engine_that_takes_nothing_is_given_up() {
+        let (_folder, api) = engine(|_| thread::sleep(Duration::from_secs(30)));
+        let started = Instant::now();
+        let error = load(&api, &mut endless, PATIENCE).unwrap_err().to_string();
+        assert!(error.contains("has taken nothing and said nothing"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_engine_that_is_slow_is_not() {
+        let (_folder, api) = engine(|stream| {
+            let mut buffer = vec![0; 256 * 1024];
+            for _ in 0..6 {
+                stream.read_exact(&mut buffer).unwrap();
+                thread::sleep(PATIENCE / 2);
+            }
+            read_body(stream);
+            answer(stream, r#"{"stream":"Loaded image"}"#);
+        });
+        let started = Instant::now();
+        load(&api, &mut |out| out.write_all(&vec![7; 2 << 20]), PATIENCE).unwrap();
+        assert!(started.elapsed() > PATIENCE * 2);
+    }
+
+    #[test]
+    fn a_refusal_with_status_200_is_an_error() {
+        let (_folder, api) = engine(|stream| {
+            read_body(stream);
+            answer(
+                stream,
+                r#"{"errorDetail":{"message":"no such layer"},"error":"no such layer"}"#,
+            );
+        });
+        let error = load(&api, &mut |out| out.write_all(b"archive"), PATIENCE).unwrap_err();
+        assert!(error.to_string().ends_with("Docker engine: no such layer"), "{error}");
+    }
+
+    #[test]
+    fn an_engine_that_goes_away_ends_the_writing() {
+        let (_folder, api) = engine(|_| {});
+        let error = load(&api, &mut endless, PATIENCE).unwrap_err().to_string();
+        assert!(error.contains("the connection to the Docker engine broke"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_why_and_no_archive_ends_well() {
+        let (sender, bodies) = std::sync::mpsc::channel();
+        let (_folder, api) = engine(move |stream| sender.send(read_body(stream)).unwrap());
+        let mut broken = |out: &mut dyn Write| {
+            out.write_all(&vec![7; 1 << 20])?;
+            Err(io::Error::other("the bundle has changed"))
+        };
+        let error = load(&api, &mut broken, PATIENCE).unwrap_err().to_string();
+        assert!(error.ends_with("the bundle has changed"), "{error}");
+        assert!(!bodies.recv().unwrap().ends_with(b"0\r\n\r\n"));
+    }
+}

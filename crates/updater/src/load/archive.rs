@@ -29,8 +29,8 @@ use bundle::{
 
 use crate::containers::{EngineFacts, ImageStore};
 
-/// The first engine whose classic store reads layers compressed with zstd: 20.10 does not (tried), 23.0 does (its
-/// release notes).
+/// The first engine whose classic store reads layers compressed with zstd (release notes of 23.0, moby/moby#41759); 20.10
+/// does not (tried).
 const READS_ZSTD: u32 = 23;
 
 /// Bytes that are copied at once.
@@ -167,7 +167,12 @@ fn bytes(name: &str, bytes: Vec<u8>) -> Entry<'static> {
     }
 }
 
-fn copy(reader: &mut dyn Read, buffer: &mut [u8], out: &mut dyn Write, progress: &dyn Fn(u64)) -> io::Result<u64> {
+pub(super) fn copy(
+    reader: &mut dyn Read,
+    buffer: &mut [u8],
+    out: &mut dyn Write,
+    progress: &dyn Fn(u64),
+) -> io::Result<u64> {
     let mut total = 0;
     loop {
         match reader.read(buffer) {

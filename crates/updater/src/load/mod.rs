@@ -14,9 +14,12 @@
 //! whose loading was begun before the machine was started last, and not recorded, is removed and loaded again.
 //!
 //! Every step may be repeated. The old version runs meanwhile and is not touched.
+//!
+//! A bundle of the old release procedure has only an archive to be loaded as it is: [`load_legacy`].
 
 mod archive;
 mod intent;
+mod legacy;
 mod missing;
 mod names;
 #[cfg(test)]
@@ -33,6 +36,7 @@ use bundle::{
 
 pub use self::{
     archive::Archive,
+    legacy::{LoadedArchive, load_legacy},
     missing::{Present, layers},
     names::{keeping, let_go},
 };
@@ -80,6 +84,9 @@ pub fn missing_bytes(
     facts: &EngineFacts,
     manifest: &Manifest,
 ) -> Result<u64> {
+    if manifest.is_legacy() {
+        return Ok(manifest.images_size);
+    }
     Ok(present(engine, store)?.bytes_to_send(&images_for(manifest, facts), facts))
 }
 
@@ -93,6 +100,10 @@ pub fn disk_needed(
     facts: &EngineFacts,
     manifest: &Manifest,
 ) -> Result<u64> {
+    if manifest.is_legacy() {
+        // Nothing tells what it will be unpacked: `docker save` writes layers as they are, and the engine copies them.
+        return Ok(manifest.images_size.saturating_mul(2));
+    }
     Ok(present(engine, store)?.disk_needed(&images_for(manifest, facts), facts))
 }
 

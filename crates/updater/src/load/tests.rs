@@ -209,6 +209,10 @@ impl ContainerEngine for Engine {
         unreachable!()
     }
 
+    fn down_with_volumes(&self, _: &Stack) -> Result<()> {
+        unreachable!()
+    }
+
     fn exec(&self, _: &Stack, _: &str, _: &[&str], _: Input<'_>, _: &mut (dyn Write + Send)) -> Result<()> {
         unreachable!()
     }

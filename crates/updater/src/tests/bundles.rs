@@ -1,4 +1,4 @@
-//! Small real bundles of a product with a database, a backend that migrates it, and a front end.
+//! Small real bundles of a product with a database, a backend that migrates it, and a front end, in every form.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,15 @@ use bundle::{
     signature::{NewKey, SecretKey},
 };
 
+/// The form that a bundle has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is released.
+    Released,
+    /// As the old release procedure made it.
+    Old,
+}
+
 /// What is special about a version.
 #[derive(Clone, Debug)]
 pub(super) struct Version {
@@ -27,6 +36,9 @@ pub(super) struct Version {
     pub(super) fault: &'static str,
     pub(super) postgres: u32,
     pub(super) epoch: u64,
+    pub(super) form: Form,
+    /// For whose processor its images are.
+    pub(super) architecture: &'static str,
 }
 
 impl Version {
@@ -39,6 +51,24 @@ impl Version {
             fault: "none",
             postgres: 17,
             epoch: 0,
+            form: Form::Released,
+            architecture: "amd64",
+        }
+    }
+
+    /// A version that works, made by the old release procedure.
+    pub(super) fn old(version: &'static str) -> Self {
+        Self {
+            form: Form::Old,
+            ..Self::good(version)
+        }
+    }
+
+    /// A version that works, on data that every older one can read, as far as that is known.
+    pub(super) fn readable(version: &'static str) -> Self {
+        Self {
+            readable_by: Some("1.0.0"),
+            ..Self::good(version)
         }
     }
 
@@ -59,12 +89,26 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 const COMPOSE: &str =
     "db app-db:17\nbackend app-backend:${APP_VERSION} db\nfrontend app-frontend:${APP_VERSION} backend\n";
 
+/// A file that a bundle brings besides its compose file.
+#[derive(Clone, Debug)]
+pub(super) struct More {
+    pub(super) name: &'static str,
+    pub(super) role: FileRole,
+    pub(super) content: String,
+}
+
 /// Writes the bundle of `version` into `folder` and gives its path.
 pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
-    let blobs = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(blobs.path().join("blobs/sha256")).unwrap();
+    match version.form {
+        Form::Released => write_with(folder, version, key, &[]),
+        Form::Old => write_old(folder, version),
+    }
+}
+
+/// The images of a version: name, tag, and what the fake engine reads.
+fn images(version: &Version) -> [(&'static str, &'static str, String); 3] {
     let number = version.version;
-    let images = [
+    [
         ("app-db", "17", format!("PG_MAJOR={}", version.postgres)),
         (
             "app-backend",
@@ -72,10 +116,81 @@ pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> P
             format!("BACKEND={number} {} {}", version.revision, version.fault),
         ),
         ("app-frontend", number, format!("FRONTEND={number}")),
-    ];
+    ]
+}
+
+/// As `docker save` and `tar -czf` make it.
+fn write_old(folder: &Path, version: &Version) -> PathBuf {
+    let number = version.version;
+    let mut saved = tar::Builder::new(Vec::new());
+    let mut list = Vec::new();
+    let mut references = Vec::new();
+    for (name, tag, env) in images(version) {
+        let layers = ["the base".to_owned(), format!("{name} {env}")];
+        let paths = layers.each_ref().map(|layer| {
+            let path = format!("{}/layer.tar", Digest::of(layer.as_bytes()).hex());
+            append(&mut saved, &path, layer.as_bytes());
+            path
+        });
+        let config = serde_json::json!({
+            "os": "linux",
+            "architecture": version.architecture,
+            "config": { "Env": [env] },
+            "rootfs": { "type": "layers", "diff_ids": layers.each_ref().map(|layer| Digest::of(layer.as_bytes())) },
+        })
+        .to_string();
+        let config_path = format!("{}.json", Digest::of(config.as_bytes()).hex());
+        append(&mut saved, &config_path, config.as_bytes());
+        let reference = format!("{name}:{tag}");
+        list.push(serde_json::json!({ "Config": config_path, "RepoTags": [&reference], "Layers": paths }));
+        references.push(reference);
+    }
+    append(
+        &mut saved,
+        "manifest.json",
+        serde_json::Value::from(list).to_string().as_bytes(),
+    );
+    let saved = saved.into_inner().unwrap();
+    let manifest = serde_json::json!({
+        "version": number,
+        "images_sha256": Digest::of(&saved).hex(),
+        "created_at": "2025-11-02T10:00:00",
+        "changelog": format!("- {number}"),
+        "images": references,
+    });
+    let path = folder.join(format!("app-update-{number}.tar.gz"));
+    let out = std::fs::File::create(&path).unwrap();
+    let mut bundle = tar::Builder::new(flate2::write::GzEncoder::new(out, flate2::Compression::fast()));
+    append(&mut bundle, "images.tar", &saved);
+    append(&mut bundle, "docker-compose.prod.yml", COMPOSE.as_bytes());
+    append(&mut bundle, "install.sh", b"#!/bin/sh\n");
+    append(&mut bundle, "manifest.json", manifest.to_string().as_bytes());
+    bundle.into_inner().unwrap().finish().unwrap();
+    path
+}
+
+fn append(tar: &mut tar::Builder<impl std::io::Write>, name: &str, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o664);
+    tar.append_data(&mut header, name, content).unwrap();
+}
+
+/// As `cargo xtask release` makes it, with more files.
+pub(super) fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>, more: &[More]) -> PathBuf {
+    let compose = More {
+        name: "docker-compose.prod.yml",
+        role: FileRole::Compose,
+        content: COMPOSE.to_owned(),
+    };
+    let mut all = vec![compose];
+    all.extend(more.iter().cloned());
+    let blobs = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(blobs.path().join("blobs/sha256")).unwrap();
+    let number = version.version;
     let mut inputs = Vec::new();
     let mut records = Vec::new();
-    for (name, tag, env) in images {
+    for (name, tag, env) in images(version) {
         let image = image(blobs.path(), name, &env);
         inputs.push(ImageInput {
             name: name.to_owned(),
@@ -105,13 +220,16 @@ pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> P
         commit: None,
         platforms: vec![platform],
         images_size: tar.size(),
-        files: vec![FileRecord {
-            name: "docker-compose.prod.yml".parse().unwrap(),
-            role: FileRole::Compose,
-            sha256: Digest::of(COMPOSE.as_bytes()).into(),
-            size: COMPOSE.len() as u64,
-            executable: false,
-        }],
+        files: all
+            .iter()
+            .map(|file| FileRecord {
+                name: file.name.parse().unwrap(),
+                role: file.role.clone(),
+                sha256: Digest::of(file.content.as_bytes()).into(),
+                size: file.content.len() as u64,
+                executable: false,
+            })
+            .collect(),
         image_details: records,
         health: Some(Health {
             service: "frontend".to_owned(),
@@ -151,11 +269,14 @@ pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> P
             .unwrap()
             .sign(&json, &manifest.product, &manifest.version)
     });
-    let files = [PackFile {
-        name: "docker-compose.prod.yml".parse().unwrap(),
-        executable: false,
-        content: Content::Bytes(COMPOSE.as_bytes().to_vec()),
-    }];
+    let files: Vec<_> = all
+        .iter()
+        .map(|file| PackFile {
+            name: file.name.parse().unwrap(),
+            executable: false,
+            content: Content::Bytes(file.content.clone().into_bytes()),
+        })
+        .collect();
     let contents = Contents {
         manifest: &json,
         signature: signature.as_deref(),

@@ -3,7 +3,10 @@
 //! Points lie before and after every write of the record and every effect. Ending after an effect and before its record
 //! means that the effect is done twice.
 
-use super::{bundles::Version, device::Device};
+use super::{
+    bundles::{Form, Version},
+    device::Device,
+};
 use crate::{engine::Updater, state::Phase};
 
 /// A life, and what it may end in.
@@ -45,15 +48,60 @@ fn lives() -> Vec<Life> {
             &["2.0.0"],
         ),
         life("rollback", old(), Version::good("2.1.0"), true, &["2.0.0"]),
+        life(
+            "installing an old bundle",
+            None,
+            Version::old("2.0.0"),
+            false,
+            &["2.0.0"],
+        ),
+        life(
+            "update to an old bundle",
+            old(),
+            Version::old("2.1.0"),
+            false,
+            &["2.1.0"],
+        ),
+        life(
+            "failing update to an old bundle",
+            old(),
+            faulty("unhealthy", Version::old("2.1.0")),
+            false,
+            &["2.0.0"],
+        ),
+        life(
+            "rollback to an old bundle",
+            Some(Version::old("2.0.0")),
+            Version::readable("2.1.0"),
+            true,
+            &["2.0.0"],
+        ),
+        life(
+            "rollback from an old bundle",
+            old(),
+            Version::old("2.1.0"),
+            true,
+            &["2.0.0"],
+        ),
     ]
 }
 
 impl Life {
     /// The device just before, and what is then done.
     fn prepare(&self) -> (Device, i64) {
+        let unsigned = self
+            .from
+            .iter()
+            .chain([&self.to])
+            .any(|version| version.form == Form::Old);
+        let device = if unsigned {
+            Device::without_keys()
+        } else {
+            Device::new()
+        };
         let device = match &self.from {
-            Some(version) => Device::with(version),
-            None => Device::new(),
+            Some(version) => device.having(version),
+            None => device,
         };
         let id = device.drop_bundle(&self.to).id;
         if self.rollback {

@@ -85,9 +85,21 @@ impl Device {
         }
     }
 
+    /// A device with nothing installed, which trusts no key.
+    pub(super) fn without_keys() -> Self {
+        let device = Self::new();
+        fs::remove_dir_all(device.config.trusted_keys()).unwrap();
+        device
+    }
+
     /// A device on which `version` was installed and has run for a while.
     pub(super) fn with(version: &Version) -> Self {
-        let device = Self::new();
+        Self::new().having(version)
+    }
+
+    /// The same device after `version` was installed and has run for a while.
+    pub(super) fn having(self, version: &Version) -> Self {
+        let device = self;
         device.apply(version).unwrap();
         device.wait(30);
         device

@@ -6,5 +6,8 @@
 mod bundles;
 mod crash_matrix;
 mod device;
+mod install;
+mod legacy;
 mod lives;
+mod self_update;
 mod world;

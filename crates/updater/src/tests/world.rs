@@ -51,6 +51,7 @@ pub(super) struct Machine {
 pub(super) struct Image {
     pub(super) env: String,
     pub(super) diff_ids: Vec<Digest>,
+    architecture: String,
 }
 
 #[derive(Clone)]
@@ -260,8 +261,18 @@ impl ContainerEngine for World {
                         return Err(Error::engine("load", format!("layer {diff_id} is missing")));
                     }
                 }
-                let env = json["config"]["Env"][0].as_str().unwrap().to_owned();
-                machine.images.insert(Digest::of(config), Image { env, diff_ids });
+                let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+                let loaded = Image {
+                    env: text(&json["config"]["Env"][0]),
+                    diff_ids,
+                    architecture: text(&json["architecture"]),
+                };
+                let id = Digest::of(config);
+                machine.images.insert(id, loaded);
+                // A name goes to what is loaded last, whoever had it.
+                for name in image["RepoTags"].as_array().into_iter().flatten() {
+                    machine.tags.insert(text(name), id);
+                }
             }
             Ok(())
         })
@@ -396,6 +407,12 @@ impl ContainerEngine for World {
         })
     }
 
+    fn down_with_volumes(&self, stack: &Stack) -> Result<()> {
+        self.down(stack)?;
+        self.0.borrow_mut().databases.clear();
+        Ok(())
+    }
+
     fn down(&self, _stack: &Stack) -> Result<()> {
         self.effect("down", |machine| {
             machine.containers.clear();
@@ -515,7 +532,7 @@ fn facts_of(machine: &Machine, id: Digest, image: &Image) -> ImageFacts {
             .map(|(name, _)| name.clone())
             .collect(),
         diff_ids: image.diff_ids.clone(),
-        architecture: "amd64".to_owned(),
+        architecture: image.architecture.clone(),
     }
 }
 

@@ -268,3 +268,49 @@ fn json_of_a_refused_bundle() {
     assert_eq!(report["verified"], false);
     assert_eq!(report["error"], "this is not a bundle: it is neither gzip nor zip");
 }
+
+/// As `tar -czf` makes it, of four files.
+fn old_bundle() -> Vec<u8> {
+    let images = b"what docker save wrote";
+    let manifest = format!(
+        r#"{{"version":"1.2.3","images_sha256":"{}","created_at":"2025-11-02","changelog":"","images":["app:1.2.3"]}}"#,
+        Digest::of(images).hex()
+    );
+    let out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(out);
+    for (name, content) in [
+        ("./images.tar", &images[..]),
+        ("./manifest.json", manifest.as_bytes()),
+        ("./docker-compose.prod.yml", b"services: {}"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o664);
+        tar.append_data(&mut header, name, content).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn bundles_of_the_old_procedure() {
+    let device = Device::new();
+    std::fs::write(device.path("old.tar.gz"), old_bundle()).unwrap();
+    device.check(
+        &["verify", "old.tar.gz"],
+        0,
+        "version 1.2.3 is whole, a bundle of the old release procedure: only its images have a checksum",
+        "only the integrity was checked",
+    );
+    device.check(
+        &["verify", "old.tar.gz", "--json"],
+        0,
+        "\"legacy\": true,\n  \"product\": null",
+        "only the integrity was checked",
+    );
+    device.check(
+        &["verify", "old.tar.gz", "--trust", "key.pub"],
+        5,
+        "",
+        "the bundle is not signed",
+    );
+}

@@ -1,0 +1,204 @@
+//! What the bundle becomes on this device: a first installation, an update, or what was there already, mended.
+//!
+//! ```text
+//! nothing is recorded, and someone installed the product with Compose    adopted, then updated
+//! nothing is installed                                                  applied
+//! this very bundle                                                      images, files and services put in order
+//! another version                                                       started if it is down, then updated
+//! ```
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use bundle::read::VerifiedBundle;
+use semver::Version;
+
+use super::Report;
+use crate::{
+    Error, Result,
+    config::Config,
+    containers::{Clock, ContainerEngine, EngineFacts, Services},
+    engine::{Opened, Updater},
+    health::{self, Question},
+    load,
+    preflight::Permissions,
+    release,
+    store::{Facts, NewUpdate, Release, Store},
+};
+
+/// How it went.
+pub(super) struct Outcome {
+    pub(super) version: Version,
+    pub(super) from: Option<Version>,
+    pub(super) already_installed: bool,
+}
+
+/// Makes the bundle's version the one that runs.
+///
+/// # Errors
+/// What [`Updater::apply`] gives; what is installed cannot be mended.
+pub(super) fn apply(
+    config: &Config,
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    mut bundle: VerifiedBundle<File>,
+    path: &Path,
+    permissions: Permissions,
+    report: &mut Report<'_>,
+) -> Result<Outcome> {
+    let store = Store::open(&config.database())?;
+    let mut updater = Updater::new(config, store, engine, clock, report.progress);
+    updater.recover()?;
+    // After a first installation that failed, `.env` names a version that never ran: that one is not adopted.
+    if updater.store.current()?.is_some() || updater.store.updates()?.is_empty() {
+        updater.adopt()?;
+    }
+    let version = bundle.manifest().version.clone();
+    let facts = engine.facts()?;
+    let current = updater.store.current()?;
+    let from = current.as_ref().map(|release| release.version.clone());
+    if let Some(current) = &current {
+        if current.manifest_digest == Some(bundle.manifest_digest()) {
+            let mended = mend(&mut updater, current, Some(&mut bundle), &facts)?;
+            report.made.extend(mended);
+            return Ok(Outcome {
+                version,
+                from: None,
+                already_installed: true,
+            });
+        }
+        if is_down(engine, config, current)? {
+            // The engine saves the database before it updates, and that must run.
+            report
+                .progress
+                .note(&format!("starting {} to save its data", current.version));
+            let mut own = current
+                .bundle
+                .as_ref()
+                .and_then(|path| updater.open_path(path).ok())
+                .filter(|bundle| current.manifest_digest == Some(bundle.manifest_digest()));
+            mend(&mut updater, current, own.as_mut(), &facts)?;
+        }
+    }
+    let digest = bundle.manifest_digest();
+    updater.store.forgive(&digest)?;
+    let update = updater.add(&NewUpdate {
+        version: version.clone(),
+        changelog: bundle.manifest().changelog.clone(),
+        bundle: Some(path.to_owned()),
+        manifest_digest: Some(digest),
+        file_size: fs::metadata(path).ok().map(|file| file.len()),
+    })?;
+    updater.store.set_facts(
+        update.id,
+        &Facts {
+            allow_downgrade: permissions.downgrade,
+            ..Facts::default()
+        },
+    )?;
+    // It was verified a moment ago, from this very file.
+    updater.keep_open(Opened {
+        update: update.id,
+        bundle,
+        engine: facts,
+    });
+    updater.apply(update.id)?;
+    report.notes.extend(updater.store.update(update.id)?.facts.warnings);
+    report
+        .made
+        .push(format!("{} {version}, which runs and is healthy", config.product));
+    Ok(Outcome {
+        version,
+        from,
+        already_installed: false,
+    })
+}
+
+fn is_down(engine: &dyn ContainerEngine, config: &Config, current: &Release) -> Result<bool> {
+    // Without its compose file Compose cannot be asked, and nothing of it runs under that name.
+    if !config.compose().is_file() {
+        return Ok(true);
+    }
+    let containers = engine.containers(&release::stack(config, current))?;
+    Ok(!containers.iter().any(|container| container.running))
+}
+
+/// Puts an installed release in order: its images, its files, its services. What was not as it should be.
+fn mend(
+    updater: &mut Updater<'_>,
+    current: &Release,
+    bundle: Option<&mut VerifiedBundle<File>>,
+    facts: &EngineFacts,
+) -> Result<Vec<String>> {
+    let mut mended = load_missing(updater, current, bundle, facts)?;
+    let stack = release::stack(updater.config, current);
+    let manifest = release::manifest(current)?;
+    let question = Question {
+        stack: &stack,
+        health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
+        only: None,
+    };
+    let healthy = mended.is_empty()
+        && updater.config.compose().is_file()
+        && updater.config.env().is_file()
+        && health::is_healthy(updater.engine, question);
+    release::activate(updater.config, updater.engine, current, Services::All)?;
+    updater.expect_images(current, None)?;
+    let progress = updater.progress;
+    health::wait(updater.engine, updater.clock, question, &mut |text| {
+        progress.note(&text);
+    })?;
+    if !healthy {
+        mended.push(format!("{} {} runs again", updater.config.product, current.version));
+    }
+    Ok(mended)
+}
+
+/// Loads the images of a release that somebody removed.
+fn load_missing(
+    updater: &mut Updater<'_>,
+    current: &Release,
+    bundle: Option<&mut VerifiedBundle<File>>,
+    facts: &EngineFacts,
+) -> Result<Vec<String>> {
+    let engine = updater.engine;
+    let mut missing: Vec<String> = Vec::new();
+    for pin in current.pins.values() {
+        let there = engine.image(&pin.id.to_string())?.is_some() && engine.try_create(&pin.id).is_ok();
+        if !there && !missing.contains(&pin.reference) {
+            missing.push(pin.reference.clone());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let bundle = bundle.ok_or_else(|| {
+        Error::refused(
+            format!(
+                "{} {} is installed, its image {} is not on this device, and neither is its bundle",
+                updater.config.product, current.version, missing[0]
+            ),
+            format!("install the bundle of {} first", current.version),
+        )
+    })?;
+    let images = bundle.manifest().image_details.clone();
+    let progress = updater.progress;
+    for image in images.iter().filter(|image| missing.contains(&image.reference)) {
+        progress.begin(&format!("loading {} again", image.reference), None);
+        load::load_image(
+            engine,
+            facts,
+            &mut updater.store,
+            bundle,
+            image,
+            &facts.platform,
+            &|bytes| progress.advance(bytes),
+        )?;
+    }
+    Ok(missing
+        .into_iter()
+        .map(|reference| format!("{reference} was loaded again"))
+        .collect())
+}

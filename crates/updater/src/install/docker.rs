@@ -1,0 +1,550 @@
+//! Docker and Compose 2: what is there is left alone, what is missing is installed.
+//!
+//! ```text
+//! look    does the engine answer? is the program `docker` there? the Compose plugin?
+//! decide  a pure function: what is there → what to do, or why it cannot be done   [`decide`]
+//! do      start the engine · the distribution's packages · the plugin that the bundle brings
+//! look    again: an installation that says it worked is not believed
+//! ```
+//!
+//! An engine that is named (`--docker-host`) is somebody's own, and never installed or started.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bundle::{Platform, manifest::FileRole, names::EntryName, read::VerifiedBundle};
+
+use super::{Report, units::System};
+use crate::{
+    Error, Result,
+    config::Config,
+    containers::ContainerEngine as _,
+    docker::Docker,
+    files,
+    process::{self, Input},
+};
+
+/// Where all users' Docker looks for plugins that an administrator installed (docker/cli, manager_unix.go).
+const PLUGINS: &str = "/usr/local/lib/docker/cli-plugins";
+
+/// The plugin's file name.
+const PLUGIN: &str = "docker-compose";
+
+/// Packages of the Compose plugin, by whoever packages it: Docker, Ubuntu, Debian from 13 on.
+const COMPOSE_PACKAGES: [&str; 3] = ["docker-compose-plugin", "docker-compose-v2", "docker-compose"];
+
+/// Packages that are asked about.
+const PACKAGES: [&str; 5] = [
+    "docker.io",
+    "docker-cli",
+    "docker-compose-plugin",
+    "docker-compose-v2",
+    "docker-compose",
+];
+
+/// How long packages may take: a slow network and an SD card.
+const INSTALLING: Duration = Duration::from_secs(60 * 60);
+
+/// How long a question to a program may take.
+const ASKING: Duration = Duration::from_secs(60);
+
+/// How long an engine that was started may take until it answers.
+const STARTING: Duration = Duration::from_secs(120);
+
+/// Output lines that an error keeps.
+const TAIL: usize = 20;
+
+/// What is there of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    /// It answers, whatever it is.
+    Answers,
+    /// It is installed, and does not answer.
+    Silent,
+    /// There is none.
+    Missing,
+}
+
+/// What is there.
+#[derive(Clone, Debug)]
+struct Found {
+    engine: Engine,
+    /// Whether somebody named the engine.
+    named: bool,
+    /// The program `docker`.
+    client: bool,
+    /// The Compose plugin.
+    compose: bool,
+    /// Whether the bundle brings a plugin for this machine.
+    bundled: bool,
+    /// The packages that can be had, each with its version; none where there is no apt.
+    packages: Option<BTreeMap<String, String>>,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// These packages of the distribution.
+    Packages(Vec<String>),
+    /// The engine that is installed.
+    StartEngine,
+    /// The plugin in the bundle.
+    BundledPlugin,
+}
+
+/// What is there → what to do.
+fn decide(found: &Found) -> Result<Vec<Step>> {
+    let has = |name: &str| {
+        found
+            .packages
+            .as_ref()
+            .is_some_and(|packages| packages.contains_key(name))
+    };
+    let mut packages = Vec::new();
+    let mut steps = Vec::new();
+    match found.engine {
+        Engine::Answers => {}
+        Engine::Silent | Engine::Missing if found.named => {
+            return Err(Error::refused(
+                "the Docker engine that was named does not answer",
+                "start it, or leave --docker-host and $DOCKER_HOST away",
+            ));
+        }
+        Engine::Silent => steps.push(Step::StartEngine),
+        Engine::Missing if has("docker.io") => {
+            packages.push("docker.io");
+            steps.push(Step::StartEngine);
+        }
+        Engine::Missing => return Err(nothing_to_install("Docker is not installed", found)),
+    }
+    if !found.client {
+        // From Debian 13 on the program is a package of its own, which the engine's only recommends.
+        match (has("docker-cli"), packages.is_empty(), has("docker.io")) {
+            (true, ..) => packages.push("docker-cli"),
+            (false, false, _) => {}
+            (false, true, true) => packages.push("docker.io"),
+            (false, true, false) => {
+                return Err(nothing_to_install("the program `docker` is not installed", found));
+            }
+        }
+    }
+    if !found.compose {
+        let usable = |name: &&&str| {
+            let version = found.packages.as_ref().and_then(|packages| packages.get(**name));
+            // Debian 12's docker-compose is version 1, another program.
+            version.is_some_and(|version| major(version) >= 2)
+        };
+        match COMPOSE_PACKAGES.iter().find(usable) {
+            _ if found.bundled => steps.push(Step::BundledPlugin),
+            Some(package) => packages.push(package),
+            None => return Err(nothing_to_install("Docker Compose 2 is not installed", found)),
+        }
+    }
+    if !packages.is_empty() {
+        let packages = packages.into_iter().map(str::to_owned).collect();
+        steps.insert(0, Step::Packages(packages));
+    }
+    Ok(steps)
+}
+
+fn nothing_to_install(message: &str, found: &Found) -> Error {
+    let why = match &found.packages {
+        None => "this system has no apt",
+        Some(_) => "no package of it can be had here",
+    };
+    Error::refused(format!("{message}, and {why}"), what_to_bring(found))
+}
+
+/// What a person has to bring where there is no network.
+fn what_to_bring(found: &Found) -> String {
+    let compose = if found.bundled || found.compose {
+        ""
+    } else {
+        "; for Compose 2 a bundle with a Compose plugin for this platform (`compose-plugins` in the declaration), or the \
+         package docker-compose-plugin, docker-compose-v2 or docker-compose (2 or later)"
+    };
+    format!(
+        "connect a network and run it again, or bring the distribution's packages docker.io, docker-cli (where there is \
+         one), containerd, runc, iptables and what they need, and install them: apt-get install ./*.deb{compose}"
+    )
+}
+
+/// The major version in a package's version, without epoch: `2:2.26.1-4` is 2.
+fn major(version: &str) -> u32 {
+    let version = version.split_once(':').map_or(version, |(_, version)| version);
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
+}
+
+/// Makes sure that there are Docker and Compose 2.
+///
+/// # Errors
+/// They are not there and cannot be had: what to bring is in the hint.
+pub(super) fn provide(
+    config: &Config,
+    bundle: &mut VerifiedBundle<fs::File>,
+    system: Option<&System>,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let plugin = plugin_in(bundle);
+    let mut found = look(config, system, plugin.is_some())?;
+    if found.engine == Engine::Answers && found.client && found.compose {
+        return Ok(());
+    }
+    if !found.named {
+        // What can be had is asked only now: a device that has everything needs no network and no apt.
+        update_lists(report);
+        found.packages = candidates()?;
+    }
+    for step in decide(&found)? {
+        match step {
+            Step::Packages(names) => install_packages(&names, &found, report)?,
+            Step::StartEngine => start_engine(config, system, report)?,
+            Step::BundledPlugin => {
+                if let Some(name) = &plugin {
+                    write_plugin(bundle, name, Path::new(PLUGINS), report)?;
+                }
+            }
+        }
+    }
+    let found = look(config, system, plugin.is_some())?;
+    let missing = match (found.engine, found.client, found.compose) {
+        (Engine::Answers, true, true) => return Ok(()),
+        (Engine::Answers, true, false) => "Docker Compose 2 does not run",
+        (Engine::Answers, false, _) => "the program `docker` is not there",
+        _ => "the Docker engine does not answer",
+    };
+    Err(Error::refused(
+        format!("{missing}, although it was installed"),
+        "docker compose version; systemctl status docker",
+    ))
+}
+
+fn look(config: &Config, system: Option<&System>, bundled: bool) -> Result<Found> {
+    let engine = match Docker::new(config.docker_host.as_deref())?.facts() {
+        Ok(_) => Engine::Answers,
+        Err(_) if is_program("dockerd") => Engine::Silent,
+        Err(_) => Engine::Missing,
+    };
+    Ok(Found {
+        engine,
+        named: config.docker_host.is_some(),
+        client: is_program("docker"),
+        compose: has_compose(system),
+        bundled,
+        packages: None,
+    })
+}
+
+/// Whether the plugin is there for the service too, which has no home folder where a person's own plugins lie.
+fn has_compose(system: Option<&System>) -> bool {
+    let mut command = Command::new("docker");
+    command.args(["compose", "version", "--short"]);
+    if system.is_some() {
+        command.env("HOME", "/").env_remove("DOCKER_CONFIG");
+    }
+    process::read(command, ASKING).is_ok_and(|version| major(version.trim_start_matches('v')) >= 2)
+}
+
+fn is_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // A person's PATH may lack the folders of system programs.
+    let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(system)
+        .any(|folder| folder.join(name).is_file())
+}
+
+/// The bundle's Compose plugin for this machine.
+fn plugin_in(bundle: &VerifiedBundle<fs::File>) -> Option<EntryName> {
+    let host = Platform::host();
+    let is_it = |role: &FileRole| matches!(role, FileRole::ComposePlugin { platform } if *platform == host);
+    let files = &bundle.manifest().files;
+    files
+        .iter()
+        .find(|file| is_it(&file.role))
+        .map(|file| file.name.clone())
+}
+
+fn write_plugin(
+    bundle: &mut VerifiedBundle<fs::File>,
+    name: &EntryName,
+    folder: &Path,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    files::make_folder(folder)?;
+    let place = folder.join(PLUGIN);
+    let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
+    files::write_with(&place, 0o755, |out| io::copy(&mut content, out).map(drop))?;
+    report.made(format!("{}, from the bundle", place.display()));
+    Ok(())
+}
+
+fn apt(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C.UTF-8")
+        .env("NEEDRESTART_SUSPEND", "1");
+    command
+}
+
+fn update_lists(report: &Report<'_>) {
+    if !is_program("apt-get") {
+        return;
+    }
+    let mut command = apt("apt-get");
+    command.args([
+        "update",
+        "-q",
+        "-o",
+        "Acquire::Retries=1",
+        "-o",
+        "Acquire::http::Timeout=20",
+    ]);
+    if let Err(error) = process::execute(command, INSTALLING) {
+        // Packages may be on a medium, in apt's cache, or the lists new enough.
+        report
+            .progress
+            .note(&format!("the lists of packages could not be updated: {error}"));
+    }
+}
+
+/// The packages that can be had; none where there is no apt.
+fn candidates() -> Result<Option<BTreeMap<String, String>>> {
+    if !is_program("apt-get") || !is_program("apt-cache") {
+        return Ok(None);
+    }
+    let mut command = apt("apt-cache");
+    command.arg("policy").args(PACKAGES);
+    Ok(Some(read_policy(&process::read(command, ASKING)?)))
+}
+
+/// Reads what `apt-cache policy` says: each package with its candidate.
+fn read_policy(text: &str) -> BTreeMap<String, String> {
+    let mut packages = BTreeMap::new();
+    let mut package = None;
+    for line in text.lines() {
+        if !line.starts_with(' ') {
+            package = line.strip_suffix(':').map(str::to_owned);
+        } else if let Some(version) = line.trim_start().strip_prefix("Candidate: ")
+            && version != "(none)"
+            && let Some(name) = package.take()
+        {
+            packages.insert(name, version.to_owned());
+        }
+    }
+    packages
+}
+
+fn install_packages(names: &[String], found: &Found, report: &mut Report<'_>) -> Result<()> {
+    report
+        .progress
+        .note(&format!("installing {} from the distribution", names.join(", ")));
+    let mut command = apt("apt-get");
+    command
+        .args([
+            "install",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            "-o",
+            "Dpkg::Use-Pty=0",
+        ])
+        .args(names);
+    // What it says is shown while it is said; the end of it is kept for the error.
+    let mut tail: Vec<String> = Vec::new();
+    let done = thread::scope(|scope| {
+        let (said, lines) = mpsc::channel();
+        let running = scope.spawn(move || {
+            process::run(command, Input::None, INSTALLING, |stdout| {
+                for line in BufReader::new(stdout).split(b'\n') {
+                    // Whoever listens does so until the end.
+                    said.send(String::from_utf8_lossy(&line?).trim_end().to_owned()).ok();
+                }
+                Ok(())
+            })
+        });
+        for line in lines {
+            report.progress.note(&line);
+            if tail.len() == TAIL {
+                tail.remove(0);
+            }
+            tail.push(line);
+        }
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    if let Err(error) = done {
+        return Err(Error::refused(
+            format!(
+                "{} could not be installed: {error}\n    {}",
+                names.join(", "),
+                tail.join("\n    ")
+            ),
+            what_to_bring(found),
+        ));
+    }
+    report.made(format!("{}, from the distribution", names.join(", ")));
+    Ok(())
+}
+
+/// Starts the engine and waits until it answers. Packages of Debian start it themselves where an init system runs.
+fn start_engine(config: &Config, system: Option<&System>, report: &mut Report<'_>) -> Result<()> {
+    let engine = Docker::new(config.docker_host.as_deref())?;
+    if engine.facts().is_ok() {
+        return Ok(());
+    }
+    let command = if system.is_some_and(System::runs) {
+        let mut command = Command::new("systemctl");
+        command.args(["enable", "--now", "docker.service"]);
+        command
+    } else {
+        let mut command = Command::new("service");
+        command.args(["docker", "start"]);
+        command
+    };
+    report.progress.note("starting the Docker engine");
+    let started = process::execute(command, STARTING);
+    let since = Instant::now();
+    while let Err(error) = engine.facts() {
+        let why = match &started {
+            Err(error) => error.to_string(),
+            Ok(()) if since.elapsed() > STARTING => error.to_string(),
+            Ok(()) => {
+                thread::sleep(Duration::from_secs(1));
+                continue;
+            }
+        };
+        return Err(Error::refused(
+            format!("Docker is installed, and its engine does not start: {why}"),
+            "start it: systemctl start docker; its log: journalctl -u docker",
+        ));
+    }
+    report.made("the Docker engine was started");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOKWORM: &[(&str, &str)] = &[("docker.io", "20.10.24+dfsg1-1"), ("docker-compose", "1.29.2-3")];
+    const TRIXIE: &[(&str, &str)] = &[
+        ("docker.io", "26.1.5+dfsg1-9"),
+        ("docker-cli", "26.1.5+dfsg1-9"),
+        ("docker-compose", "2.26.1-4"),
+    ];
+    const UBUNTU: &[(&str, &str)] = &[
+        ("docker.io", "27.5.1-0ubuntu3"),
+        ("docker-compose", "1.29.2-6"),
+        ("docker-compose-v2", "2.33.0"),
+    ];
+    const DOCKERS: &[(&str, &str)] = &[
+        ("docker.io", "20.10.24+dfsg1-1"),
+        ("docker-compose-plugin", "2.29.7-1~debian.12~bookworm"),
+    ];
+    const NOTHING: &[(&str, &str)] = &[];
+
+    /// What is there, and what is done: `+name` a package, `start`, `plugin`.
+    #[track_caller]
+    fn check(engine: Engine, there: &str, packages: Option<&[(&str, &str)]>, expected: &str) {
+        let found = Found {
+            engine,
+            named: there.contains("named"),
+            client: there.contains("client"),
+            compose: there.contains("compose"),
+            bundled: there.contains("bundled"),
+            packages: packages.map(|packages| {
+                let owned = |(name, version): &(&str, &str)| ((*name).to_owned(), (*version).to_owned());
+                packages.iter().map(owned).collect()
+            }),
+        };
+        let words = match decide(&found) {
+            Err(error) => format!("{error} hint: {}", error.hint().unwrap()),
+            Ok(steps) => steps
+                .into_iter()
+                .map(|step| match step {
+                    Step::Packages(names) => format!("+{}", names.join("+")),
+                    Step::StartEngine => "start".to_owned(),
+                    Step::BundledPlugin => "plugin".to_owned(),
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        match expected.strip_prefix("refused: ") {
+            Some(part) => assert!(words.contains(part), "{words}"),
+            None => assert_eq!(words, expected, "{engine:?} {there} {packages:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_left_alone() {
+        for packages in [None, Some(NOTHING), Some(BOOKWORM), Some(TRIXIE)] {
+            check(Engine::Answers, "client compose", packages, "");
+            check(Engine::Answers, "client compose bundled", packages, "");
+            check(Engine::Silent, "client compose", packages, "start");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_comes_from_the_distribution_and_compose_from_the_bundle_first() {
+        use Engine::{Answers, Missing, Silent};
+        check(Missing, "bundled", Some(BOOKWORM), "+docker.io start plugin");
+        check(Missing, "", Some(TRIXIE), "+docker.io+docker-cli+docker-compose start");
+        check(Missing, "bundled", Some(TRIXIE), "+docker.io+docker-cli start plugin");
+        check(Missing, "", Some(UBUNTU), "+docker.io+docker-compose-v2 start");
+        check(Missing, "", Some(DOCKERS), "+docker.io+docker-compose-plugin start");
+        check(Answers, "client", Some(TRIXIE), "+docker-compose");
+        check(Answers, "client bundled", None, "plugin");
+        check(Answers, "client bundled", Some(TRIXIE), "plugin");
+        check(Answers, "compose", Some(TRIXIE), "+docker-cli");
+        check(Answers, "compose", Some(BOOKWORM), "+docker.io");
+        check(Silent, "client bundled", Some(NOTHING), "start plugin");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_named() {
+        use Engine::{Answers, Missing, Silent};
+        check(Missing, "", Some(NOTHING), "refused: docker.io, docker-cli");
+        check(Missing, "", Some(NOTHING), "refused: compose-plugins");
+        check(Missing, "bundled", None, "refused: this system has no apt");
+        // Debian 12's docker-compose is version 1.
+        check(
+            Missing,
+            "",
+            Some(BOOKWORM),
+            "refused: Docker Compose 2 is not installed",
+        );
+        check(
+            Answers,
+            "client",
+            Some(BOOKWORM),
+            "refused: Docker Compose 2 is not installed",
+        );
+        check(
+            Answers,
+            "",
+            Some(NOTHING),
+            "refused: the program `docker` is not installed",
+        );
+        check(Missing, "named", Some(TRIXIE), "refused: was named");
+        check(Silent, "named client compose", Some(TRIXIE), "refused: was named");
+    }
+
+    #[test]
+    fn the_policy_of_apt_is_read() {
+        let text = "docker.io:\n  Installed: (none)\n  Candidate: 20.10.24+dfsg1-1\n  Version table:\n     20.10.24 500\n        \
+                    500 file:/x bookworm/main\ndocker-compose:\n  Installed: (none)\n  Candidate: (none)\n";
+        let expected = BTreeMap::from([("docker.io".to_owned(), "20.10.24+dfsg1-1".to_owned())]);
+        assert_eq!(read_policy(text), expected);
+        assert_eq!(["2.26.1-4", "2:2.1", "1.29.2-3", "v2"].map(major), [2, 2, 1, 0]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Bundles of the old release procedure, made as it made them, by the engine's own `docker save`, on real engines.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use bundle::{
+    Digest,
+    manifest::DataRule,
+    read::{Assumed, Trust, VerifiedBundle, verify_with_legacy},
+};
+use serde_json::json;
+use tempfile::TempDir;
+use updater::{
+    containers::ContainerEngine as _,
+    load::{keeping, load_legacy},
+};
+use xtask::engines::Kind;
+
+use crate::{
+    load::{Lab, base, top},
+    sample::{self, Image, Packed},
+};
+
+/// Saves an image of the lab's engine under `reference`, takes it away there, and packs it as the old procedure did.
+fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images.tar");
+    let docker = || lab.device.docker();
+    docker().args(["tag", id, reference]).run().unwrap();
+    docker()
+        .args(["save", "--output"])
+        .arg(&images)
+        .arg(reference)
+        .run()
+        .unwrap();
+    docker().args(["rmi", "--force", id]).run().unwrap();
+    let manifest = json!({
+        "version": "1.0.0",
+        "images_sha256": Digest::of(&fs::read(&images).unwrap()).hex(),
+        "created_at": "2025-11-02T10:00:00+00:00",
+        "changelog": "- old",
+        "images": [reference],
+    });
+    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
+    fs::write(folder.path().join("docker-compose.prod.yml"), "services: {}\n").unwrap();
+    let packed = Command::new("tar")
+        .args([
+            "-czf",
+            "old.tar.gz",
+            "manifest.json",
+            "images.tar",
+            "docker-compose.prod.yml",
+        ])
+        .current_dir(folder.path())
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    let path = folder.path().join("old.tar.gz");
+    (folder, path)
+}
+
+fn open(lab: &Lab, path: &PathBuf) -> VerifiedBundle<fs::File> {
+    let assumed = Assumed {
+        product: "sample".parse().unwrap(),
+        platform: lab.facts.platform.clone(),
+        environment: Vec::new(),
+        health: None,
+        backup: None,
+        data: DataRule::default(),
+    };
+    verify_with_legacy(fs::File::open(path).unwrap(), &Trust::Unsigned, &assumed, &|_| {}).unwrap()
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn an_old_bundle_is_loaded_as_it_is() {
+    for kind in [Kind::Docker20, Kind::Docker26Classic, Kind::Docker26Containerd] {
+        let lab = Lab::start(kind);
+        let layers = vec![base(Packed::Gzip), top("1.0.0", Packed::Gzip)];
+        let first = lab.load(&lab.bundle("1.0.0", layers)).unwrap();
+        let (_folder, path) = old_bundle(&lab, &first.id.to_string(), "sample:old");
+        assert_eq!(lab.docker.image("sample:old").unwrap(), None);
+        // Twice, as after a crash.
+        for _ in 0..2 {
+            let mut bundle = open(&lab, &path);
+            let store = &mut lab.store.borrow_mut();
+            let loaded = load_legacy(&lab.docker, &lab.facts, store, &mut bundle, &|_| {}).unwrap();
+            assert_eq!(loaded.sent_bytes, bundle.manifest().images_size);
+            let id = loaded.ids["sample:old"];
+            let found = lab.docker.image(&id.to_string()).unwrap().unwrap();
+            let mut names = found.references.clone();
+            names.sort();
+            assert_eq!(
+                names,
+                ["sample:old", &keeping(&"sample".parse().unwrap(), &id)],
+                "{kind:?}"
+            );
+            let said = lab
+                .device
+                .docker()
+                .args(["run", "--rm", "--network", "none"])
+                .arg(id.to_string());
+            assert_eq!(said.read().unwrap(), "1.0.0", "{kind:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn an_old_bundle_for_another_processor_is_refused_and_removed() {
+    for kind in [Kind::Docker26Classic, Kind::Docker26Containerd] {
+        let lab = Lab::start(kind);
+        let image = Image {
+            name: "sample",
+            platform: "linux/arm64",
+            layers: vec![base(Packed::Gzip), top("1.0.0", Packed::Gzip)],
+            config: json!({"Entrypoint": ["/tool"]}),
+        };
+        let released = sample::bundle(lab.folder.path(), "1.0.0", &[image]);
+        let images = sample::open(&released);
+        let manifest = images.manifest().clone().into_inner();
+        // As somebody's build machine would have it: loaded by hand.
+        let unpacked = tempfile::tempdir().unwrap();
+        let tar = Command::new("tar")
+            .arg("-xzf")
+            .arg(&released)
+            .current_dir(unpacked.path())
+            .status();
+        assert!(tar.unwrap().success());
+        let archive = unpacked.path().join("images.tar");
+        lab.device
+            .docker()
+            .args(["load", "--input"])
+            .arg(&archive)
+            .run()
+            .unwrap();
+        let (_folder, path) = old_bundle(&lab, &manifest.images[0], "sample:old");
+        lab.device
+            .docker()
+            .args(["rmi", "--force", &manifest.images[0]])
+            .run()
+            .ok();
+        let mut bundle = open(&lab, &path);
+        let store = &mut lab.store.borrow_mut();
+        let error = load_legacy(&lab.docker, &lab.facts, store, &mut bundle, &|_| {}).unwrap_err();
+        assert!(
+            error.to_string().contains("is for arm64, and this device is amd64"),
+            "{kind:?}: {error}"
+        );
+        assert_eq!(lab.docker.images().unwrap(), [], "{kind:?}");
+    }
+}
