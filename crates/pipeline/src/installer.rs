@@ -155,4 +155,37 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn options_reach_the_updater_wherever_they_stand() {
+        if !is_root() {
+            return;
+        }
+        let folder = installer("#!/bin/sh\n[ \"$1\" != install ] || echo \"$*\"\n");
+        for arguments in [
+            "b --folder '/x y' --no-units",
+            "--folder '/x y' b --no-units",
+            "--folder '/x y' --no-units b",
+        ] {
+            let (done, said) = sh(folder.path(), &format!("tar -czf b bin && sh install.sh {arguments}"));
+            assert!(done, "{arguments}: {said}");
+            assert!(
+                said.starts_with("install b --folder /x y --no-units --trust RW"),
+                "{arguments}: {said}"
+            );
+        }
+        let (done, said) = sh(folder.path(), "sh install.sh b --folder");
+        assert!(!done && said.contains("--folder needs a value"), "{said}");
+        let (done, said) = sh(folder.path(), "sh install.sh --help");
+        assert!(
+            done && said.contains("--no-units") && !said.contains("set -eu"),
+            "{said}"
+        );
+    }
+
+    /// Installing is for root only.
+    fn is_root() -> bool {
+        let output = std::process::Command::new("id").arg("-u").output();
+        output.is_ok_and(|output| output.stdout == b"0\n")
+    }
 }

@@ -9,6 +9,7 @@ mod clone;
 mod compose;
 mod crash;
 mod device;
+mod install;
 mod legacy;
 mod load;
 mod refused;

@@ -68,7 +68,7 @@ fn execute(cli: Cli) -> Result<Exit> {
                 .map_err(Error::io("write", "the manual page"))?;
             out(String::from_utf8_lossy(&text).trim_end()).map(done)
         }
-        Command::Install(arguments) => install::install(arguments).map(done),
+        Command::Install(arguments) => install::install(arguments, cli.config.as_deref()).map(done),
         Command::Uninstall(arguments) => install::uninstall(&config()?, &arguments).map(done),
         Command::ResetPassword => install::reset_password(&config()?).map(done),
         Command::FallBack => {

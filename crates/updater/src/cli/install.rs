@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -83,7 +83,8 @@ pub(super) struct UninstallArguments {
     pub(super) json: bool,
 }
 
-pub(super) fn install(arguments: InstallArguments) -> Result<()> {
+/// `config` is where the configuration is, or is to be.
+pub(super) fn install(arguments: InstallArguments, config: Option<&Path>) -> Result<()> {
     let json = arguments.json;
     let keys = arguments.trust.iter().map(|key| trust::parse(key));
     let options = install::Options {
@@ -93,7 +94,9 @@ pub(super) fn install(arguments: InstallArguments) -> Result<()> {
         allow_unsigned: arguments.allow_unsigned,
         allow_downgrade: arguments.allow_downgrade,
         folder: arguments.folder,
-        etc: arguments.etc,
+        etc: arguments
+            .etc
+            .or_else(|| config.and_then(Path::parent).map(Path::to_owned)),
         state: arguments.state,
         docker_host: arguments.docker_host,
         units: !arguments.no_units,

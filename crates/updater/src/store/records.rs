@@ -1,0 +1,163 @@
+//! What is recorded, as data.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use bundle::{
+    Digest,
+    manifest::{Backup, DataRule},
+};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::state::State;
+
+/// An update, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// Its number in this database.
+    #[serde(skip)]
+    pub id: i64,
+    /// Its name outside.
+    pub public_id: String,
+    /// The version that it brings.
+    pub version: Version,
+    /// What changed, in Markdown.
+    pub changelog: String,
+    /// Where its bundle is now.
+    #[serde(skip)]
+    pub bundle: Option<PathBuf>,
+    /// The bundle's identity, once it was verified.
+    pub manifest_digest: Option<Digest>,
+    /// The bundle file's size in bytes.
+    pub file_size: Option<u64>,
+    /// Where it stands.
+    pub state: State,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The release that ran before.
+    #[serde(skip)]
+    pub from: Option<i64>,
+    /// The release that it brings, once its files are here.
+    #[serde(skip)]
+    pub to: Option<i64>,
+    /// What was found out on the way.
+    pub facts: Facts,
+    /// When it was recorded, RFC 3339 in UTC, as all times here.
+    pub created_on: String,
+    /// When it was begun.
+    pub started_on: Option<String>,
+    /// When it came to rest.
+    pub completed_on: Option<String>,
+}
+
+/// What is found out while an update is applied, for its later phases and for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// The database that is saved: what the running version declares, or else what the new one does.
+    pub database: Option<Backup>,
+    /// The database backup, a path on this device.
+    pub backup: Option<PathBuf>,
+    /// The backup that was made when nothing wrote any more, of a gated update.
+    pub gated_backup: Option<PathBuf>,
+    /// The name that the replaced database gets if its data must be undone.
+    pub replaced_database: Option<String>,
+    /// The health answers, oldest first, each with its time.
+    pub health: Vec<String>,
+    /// What did not stop the update and should be known.
+    pub warnings: Vec<String>,
+    /// How long each phase took, in milliseconds; what happened before an interruption is not in it.
+    pub durations_ms: BTreeMap<String, u64>,
+    /// Of the phases, how long Compose took to start services, in milliseconds.
+    pub compose_ms: u64,
+    /// Bytes that the engine was sent.
+    pub sent_bytes: u64,
+    /// When services were stopped on purpose.
+    pub stopped_at: Option<String>,
+    /// How long services were stopped on purpose, in milliseconds.
+    pub downtime_ms: Option<u64>,
+    /// Since when writes are discarded, if a person said so for a rollback.
+    pub discard_data_since: Option<String>,
+    /// Whether a version older than the running one is accepted.
+    pub allow_downgrade: bool,
+    /// Whether the bundle was made by the old release procedure.
+    pub legacy: bool,
+    /// Whether the version before was healthy when the update began; none if nothing ran.
+    pub was_healthy: Option<bool>,
+}
+
+/// A version that was or is installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Release {
+    /// Its number in this database.
+    #[serde(skip)]
+    pub id: i64,
+    /// The version.
+    pub version: Version,
+    /// The bundle that it came from; none if a person installed it by hand.
+    pub manifest_digest: Option<Digest>,
+    /// The folder of its files of record; none if a person installed it by hand.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
+    /// Where its bundle is kept.
+    #[serde(skip)]
+    pub bundle: Option<PathBuf>,
+    /// Which image each service runs.
+    pub pins: BTreeMap<String, Pin>,
+    /// Which versions can work on its data.
+    pub data: DataRule,
+    /// When it was recorded.
+    pub made_on: String,
+}
+
+/// The image of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// What the compose file calls it.
+    pub reference: String,
+    /// The engine's ID of it.
+    pub id: Digest,
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JournalEntry {
+    /// When.
+    pub at: String,
+    /// What happened.
+    pub event: String,
+    /// The phase that followed.
+    pub phase: String,
+    /// More about it.
+    pub detail: Option<String>,
+}
+
+/// An update that is not recorded yet.
+#[derive(Clone, Debug)]
+pub struct NewUpdate {
+    /// The version that it brings.
+    pub version: Version,
+    /// What changed.
+    pub changelog: String,
+    /// Where its bundle is.
+    pub bundle: Option<PathBuf>,
+    /// The bundle's identity, where it is known.
+    pub manifest_digest: Option<Digest>,
+    /// The bundle file's size in bytes.
+    pub file_size: Option<u64>,
+}
+
+/// Changes that belong to an event and are made together with it.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// What went wrong.
+    pub error: Option<String>,
+    /// What was found out.
+    pub facts: Option<Facts>,
+    /// The releases that are current and previous from now on.
+    pub current: Option<(i64, Option<i64>)>,
+    /// The smallest security epoch that is accepted from now on.
+    pub security_epoch: Option<u64>,
+    /// More for the journal.
+    pub detail: Option<String>,
+}

@@ -1,0 +1,251 @@
+//! Updates and their journal.
+
+use std::path::Path;
+
+use bundle::Digest;
+use rusqlite::params;
+use semver::Version;
+
+use super::{
+    Change, Facts, JournalEntry, NewUpdate, Store, Update,
+    row::{UPDATE_COLUMNS, to_json, update_of_row},
+    set,
+};
+use crate::{
+    Error, Result, crash,
+    state::{Event, Phase, State},
+};
+
+impl Store {
+    /// Records a new update, which waits.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn add(&mut self, new: &NewUpdate, now: &str) -> Result<Update> {
+        let state = to_json(&State::NEW)?;
+        let public_id = uuid::Uuid::new_v4().to_string();
+        self.connection.execute(
+            "INSERT INTO \"update\" (public_id, version, changelog, bundle, manifest_digest, file_size, phase, state, created_on)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                public_id,
+                new.version.to_string(),
+                new.changelog,
+                new.bundle.as_ref().map(|path| path.to_string_lossy().into_owned()),
+                new.manifest_digest.map(|digest| digest.to_string()),
+                new.file_size,
+                State::NEW.phase.name(),
+                state,
+                now
+            ],
+        )?;
+        self.update(self.connection.last_insert_rowid())
+    }
+
+    /// The update with the number `id`.
+    ///
+    /// # Errors
+    /// There is none, or the database cannot be read.
+    pub fn update(&self, id: i64) -> Result<Update> {
+        let sql = format!("SELECT {UPDATE_COLUMNS} FROM \"update\" WHERE id = ?1");
+        Ok(self.connection.query_row(&sql, [id], update_of_row)?)
+    }
+
+    /// All updates, the newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn updates(&self) -> Result<Vec<Update>> {
+        let sql = format!("SELECT {UPDATE_COLUMNS} FROM \"update\" ORDER BY id DESC");
+        let mut statement = self.connection.prepare(&sql)?;
+        let updates = statement.query_map([], update_of_row)?;
+        Ok(updates.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The update that is under way, if one is.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn active(&self) -> Result<Option<Update>> {
+        Ok(self
+            .updates()?
+            .into_iter()
+            .find(|update| update.state.phase.is_active()))
+    }
+
+    /// The update that is stuck, if one is.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn stuck(&self) -> Result<Option<Update>> {
+        Ok(self
+            .updates()?
+            .into_iter()
+            .find(|update| update.state.phase == Phase::Stuck))
+    }
+
+    /// Records that `event` happened to an update, and everything that comes with it, at once.
+    ///
+    /// # Errors
+    /// It cannot happen now, or the database cannot be written; then nothing is recorded.
+    pub fn record(&mut self, id: i64, event: Event, change: &Change, now: &str) -> Result<State> {
+        crash::point(&format!("before {}", event.name()));
+        let state = self.update(id)?.state.next(event)?;
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "UPDATE \"update\" SET phase = ?2, state = ?3 WHERE id = ?1",
+            params![id, state.phase.name(), to_json(&state)?],
+        )?;
+        // A text of an earlier try would mislead.
+        if matches!(event, Event::Start | Event::Download | Event::Retry) {
+            transaction.execute(
+                "UPDATE \"update\" SET error = NULL, completed_on = NULL, started_on = ?2 WHERE id = ?1",
+                params![id, now],
+            )?;
+        }
+        if let Some(error) = &change.error {
+            transaction.execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
+        }
+        if let Some(facts) = &change.facts {
+            transaction.execute(
+                "UPDATE \"update\" SET facts = ?2 WHERE id = ?1",
+                params![id, to_json(facts)?],
+            )?;
+        }
+        if !state.phase.is_active() {
+            transaction.execute(
+                "UPDATE \"update\" SET completed_on = ?2 WHERE id = ?1",
+                params![id, now],
+            )?;
+        }
+        if let Some((current, previous)) = change.current {
+            set(&transaction, "current", Some(&current.to_string()))?;
+            set(&transaction, "previous", previous.map(|id| id.to_string()).as_deref())?;
+        }
+        if let Some(epoch) = change.security_epoch {
+            set(&transaction, "security_epoch", Some(&epoch.to_string()))?;
+        }
+        transaction.execute(
+            "INSERT INTO journal (update_id, at, event, phase, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                id,
+                now,
+                event.name(),
+                state.phase.name(),
+                change.detail.as_ref().or(change.error.as_ref())
+            ],
+        )?;
+        transaction.commit()?;
+        crash::point(&format!("after {}", event.name()));
+        Ok(state)
+    }
+
+    /// Records what went wrong.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_error(&mut self, id: i64, error: &str) -> Result<()> {
+        self.connection
+            .execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
+        Ok(())
+    }
+
+    /// Whether an update was ever in a phase since it was begun last.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn has_been(&self, id: i64, phase: Phase) -> Result<bool> {
+        let journal = self.journal(id)?;
+        let since_start = journal
+            .iter()
+            .rev()
+            .take_while(|entry| entry.event != Event::Start.name());
+        Ok(since_start.into_iter().any(|entry| entry.phase == phase.name()))
+    }
+
+    /// Records what was found out while a phase goes on.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_facts(&mut self, id: i64, facts: &Facts) -> Result<()> {
+        self.connection.execute(
+            "UPDATE \"update\" SET facts = ?2 WHERE id = ?1",
+            params![id, to_json(facts)?],
+        )?;
+        Ok(())
+    }
+
+    /// Records what the bundle of an update turned out to be.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_identity(&mut self, id: i64, version: &Version, changelog: &str, digest: Digest) -> Result<()> {
+        self.connection.execute(
+            "UPDATE \"update\" SET version = ?2, changelog = ?3, manifest_digest = ?4 WHERE id = ?1",
+            params![id, version.to_string(), changelog, digest.to_string()],
+        )?;
+        Ok(())
+    }
+
+    /// Records where the bundle of an update is now, and of the release that it brought.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_bundle(&mut self, id: i64, bundle: Option<&Path>) -> Result<()> {
+        let bundle = bundle.map(|path| path.to_string_lossy().into_owned());
+        let transaction = self.connection.transaction()?;
+        transaction.execute("UPDATE \"update\" SET bundle = ?2 WHERE id = ?1", params![id, bundle])?;
+        transaction.execute(
+            "UPDATE release SET bundle = ?2 WHERE id = (SELECT to_release FROM \"update\" WHERE id = ?1)",
+            params![id, bundle],
+        )?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Records which releases an update lies between.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
+        self.connection.execute(
+            "UPDATE \"update\" SET from_release = ?2, to_release = ?3 WHERE id = ?1",
+            params![id, from, to],
+        )?;
+        Ok(())
+    }
+
+    /// The journal of an update, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn journal(&self, id: i64) -> Result<Vec<JournalEntry>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT at, event, phase, detail FROM journal WHERE update_id = ?1 ORDER BY seq")?;
+        let entries = statement.query_map([id], |row| {
+            Ok(JournalEntry {
+                at: row.get(0)?,
+                event: row.get(1)?,
+                phase: row.get(2)?,
+                detail: row.get(3)?,
+            })
+        })?;
+        Ok(entries.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Forgets an update that is at rest and that nothing depends on.
+    ///
+    /// # Errors
+    /// It is under way or stuck, or the database cannot be written.
+    pub fn forget(&mut self, id: i64) -> Result<()> {
+        let update = self.update(id)?;
+        if update.state.phase.is_active() || update.state.phase == Phase::Stuck {
+            return Err(Error::refused(
+                format!("{} is {}", update.version, update.state.phase),
+                "wait until it has ended",
+            ));
+        }
+        self.connection.execute("DELETE FROM \"update\" WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}
