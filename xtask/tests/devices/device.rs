@@ -1,9 +1,7 @@
 //! A device: an engine of its own, on which things are done by hand.
 
 use std::{
-    fs,
-    path::Path,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
