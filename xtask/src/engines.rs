@@ -10,6 +10,7 @@
 
 mod daemon;
 mod kind;
+mod leftovers;
 mod network;
 
 use std::{
@@ -91,6 +92,7 @@ impl Engine {
             self.daemon().wait(sh, &running)?;
             return Ok(running);
         }
+        leftovers::forget_processes(&self.runtime);
         let packages = self.kind.packages().unpack(sh, &self.cache)?;
         for folder in [&self.state, &self.runtime] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -113,6 +115,7 @@ impl Engine {
         let engine = Self::of(kind)?;
         let sh = Shell::new()?;
         engine.daemon().stop(&sh)?;
+        leftovers::remove(&sh, &engine.namespace(), &engine.runtime, &engine.state)?;
         engine.network.remove_left(&sh)?;
         match fs::remove_dir_all(&engine.state) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -139,8 +142,13 @@ impl Engine {
         }
     }
 
+    /// Keeps engines apart where the machine has a containerd of its own.
+    fn namespace(&self) -> String {
+        format!("{}-{}", self.kind.name(), self.network.name)
+    }
+
     fn configuration(&self) -> serde_json::Value {
-        let namespace = format!("{}-{}", self.kind.name(), self.network.name);
+        let namespace = self.namespace();
         json!({
             "hosts": [self.host()],
             "data-root": self.state.join("data"),

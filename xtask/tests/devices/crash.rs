@@ -289,14 +289,24 @@ fn torture_the_updater_may_die_at_every_point() {
         wanted.is_none() || names.any(|name| name == life.name())
     };
     let patient = Patient::new();
-    let mut results = Vec::new();
-    for life in Life::ALL.into_iter().filter(is_wanted) {
-        let points = patient.points(life);
-        for point in &points {
-            patient.die_at(life, point);
-        }
+    let lives: Vec<_> = Life::ALL.into_iter().filter(is_wanted).collect();
+    let results: Vec<_> = lives.into_iter().map(|life| (life, patient.points(life))).collect();
+    let mut left: Vec<_> = results.iter().map(|(life, points)| (*life, points.iter())).collect();
+    loop {
+        left.retain(|(_, points)| points.len() > 0);
+        // A life that begins where the device is needs no way back.
+        let runs = patient.site.env("WEBMACS_VERSION").unwrap();
+        let place = left
+            .iter()
+            .position(|(life, _)| life.from().number == runs)
+            .unwrap_or(0);
+        let Some((life, points)) = left.get_mut(place) else {
+            break;
+        };
+        patient.die_at(*life, points.next().unwrap());
+    }
+    for (life, points) in &results {
         eprintln!("{}: {} of {} points", life.name(), points.len(), points.len());
-        results.push((life, points));
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/crash-points.md");
     fs::write(page, page_of(&results)).unwrap();

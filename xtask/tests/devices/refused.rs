@@ -118,8 +118,8 @@ fn bad_input_changes_nothing() {
 }
 
 #[test]
-#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_database_or_an_engine_that_goes_away_changes_nothing() {
+#[ignore = "takes minutes; `cargo xtask torture` runs it"]
+fn torture_a_database_or_an_engine_that_goes_away_changes_nothing() {
     let (site, witness) = device();
     let before = Before::of(&site);
     let good = site.bundle(&V2_1_0);
@@ -188,8 +188,8 @@ fn a_database_or_an_engine_that_goes_away_changes_nothing() {
 }
 
 #[test]
-#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_full_disk_changes_nothing() {
+#[ignore = "takes minutes; `cargo xtask torture` runs it"]
+fn torture_a_full_disk_changes_nothing() {
     let site = Site::new(Kind::Docker26Classic, Bundles::zstd());
     let (opt, state) = (
         Mounted::over(&site.path("opt"), "256m"),

@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::OnceLock,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bundle::signature::{SecretKey, generate};
@@ -141,6 +141,7 @@ impl Bundles {
         item.make(|folder| {
             let made = self.release(version).join(&name);
             fs::copy(&made, folder.join(&name))?;
+            remove_old(self.cache.root());
             Ok(())
         })
         .unwrap();
@@ -235,6 +236,22 @@ impl Version {
         let Self { schema, fault, .. } = self;
         let text = replaced(text, "ARG DEMO_SCHEMA=\n", &format!("ARG DEMO_SCHEMA={schema}\n"));
         replaced(&text, "ARG DEMO_FAULT=none\n", &format!("ARG DEMO_FAULT={fault}\n"))
+    }
+}
+
+/// Removes bundles of past days: each commit that changes the product leaves half a gigabyte of them.
+fn remove_old(cache: &Path) {
+    let is_old = |path: &Path| -> Option<bool> {
+        let is_bundle = path.file_name()?.to_str()?.starts_with("bundle-2");
+        let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()?;
+        Some(is_bundle && age > Duration::from_secs(24 * 60 * 60))
+    };
+    for entry in fs::read_dir(cache).unwrap() {
+        let path = entry.unwrap().path();
+        if is_old(&path) == Some(true) {
+            // Somebody else may have removed it meanwhile.
+            fs::remove_dir_all(path).ok();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod decide;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::Command,
@@ -22,12 +22,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bundle::{Platform, manifest::FileRole, names::EntryName, read::VerifiedBundle};
+use bundle::{Platform, manifest::FileRole, names::EntryName};
 
 use self::decide::{Engine, Found, Step, decide, major, what_to_bring};
 use super::{Report, units::System};
 use crate::{
     Error, Result,
+    bundle_files::Bundle,
     config::Config,
     containers::ContainerEngine as _,
     docker::Docker,
@@ -76,7 +77,7 @@ const TAIL: usize = 20;
 /// They are not there and cannot be had: what to bring is in the hint.
 pub(super) fn provide(
     config: &Config,
-    bundle: &mut VerifiedBundle<fs::File>,
+    bundle: &mut Bundle,
     system: Option<&System>,
     report: &mut Report<'_>,
 ) -> Result<()> {
@@ -164,7 +165,7 @@ fn is_program(name: &str) -> bool {
 }
 
 /// The bundle's Compose plugin for this machine.
-fn plugin_in(bundle: &VerifiedBundle<fs::File>) -> Option<EntryName> {
+fn plugin_in(bundle: &Bundle) -> Option<EntryName> {
     let host = Platform::host();
     let is_it = |role: &FileRole| matches!(role, FileRole::ComposePlugin { platform } if *platform == host);
     let files = &bundle.manifest().files;
@@ -174,12 +175,7 @@ fn plugin_in(bundle: &VerifiedBundle<fs::File>) -> Option<EntryName> {
         .map(|file| file.name.clone())
 }
 
-fn write_plugin(
-    bundle: &mut VerifiedBundle<fs::File>,
-    name: &EntryName,
-    folder: &Path,
-    report: &mut Report<'_>,
-) -> Result<()> {
+fn write_plugin(bundle: &mut Bundle, name: &EntryName, folder: &Path, report: &mut Report<'_>) -> Result<()> {
     files::make_folder(folder)?;
     let place = folder.join(PLUGIN);
     let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
