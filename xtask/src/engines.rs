@@ -10,6 +10,7 @@
 
 mod daemon;
 mod kind;
+mod left;
 mod network;
 
 use std::{
@@ -113,6 +114,7 @@ impl Engine {
         let engine = Self::of(kind)?;
         let sh = Shell::new()?;
         engine.daemon().stop(&sh)?;
+        left::remove(&sh, &engine.namespace(), &engine.runtime, &engine.state)?;
         engine.network.remove_left(&sh)?;
         match fs::remove_dir_all(&engine.state) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -132,6 +134,11 @@ impl Engine {
         format!("unix://{}", self.socket.display())
     }
 
+    /// The engine's namespace in containerd.
+    fn namespace(&self) -> String {
+        format!("{}-{}", self.kind.name(), self.network.name)
+    }
+
     fn daemon(&self) -> daemon::Daemon<'_> {
         daemon::Daemon {
             runtime: &self.runtime,
@@ -140,7 +147,7 @@ impl Engine {
     }
 
     fn configuration(&self) -> serde_json::Value {
-        let namespace = format!("{}-{}", self.kind.name(), self.network.name);
+        let namespace = self.namespace();
         json!({
             "hosts": [self.host()],
             "data-root": self.state.join("data"),
