@@ -10,7 +10,7 @@
 
 mod daemon;
 mod kind;
-mod left;
+mod leftovers;
 mod network;
 
 use std::{
@@ -92,6 +92,7 @@ impl Engine {
             self.daemon().wait(sh, &running)?;
             return Ok(running);
         }
+        leftovers::forget_processes(&self.runtime);
         let packages = self.kind.packages().unpack(sh, &self.cache)?;
         for folder in [&self.state, &self.runtime] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -114,7 +115,7 @@ impl Engine {
         let engine = Self::of(kind)?;
         let sh = Shell::new()?;
         engine.daemon().stop(&sh)?;
-        left::remove(&sh, &engine.namespace(), &engine.runtime, &engine.state)?;
+        leftovers::remove(&sh, &engine.namespace(), &engine.runtime, &engine.state)?;
         engine.network.remove_left(&sh)?;
         match fs::remove_dir_all(&engine.state) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -134,16 +135,16 @@ impl Engine {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The engine's namespace in containerd.
-    fn namespace(&self) -> String {
-        format!("{}-{}", self.kind.name(), self.network.name)
-    }
-
     fn daemon(&self) -> daemon::Daemon<'_> {
         daemon::Daemon {
             runtime: &self.runtime,
             log: self.state.join("dockerd.log"),
         }
+    }
+
+    /// Keeps engines apart where the machine has a containerd of its own.
+    fn namespace(&self) -> String {
+        format!("{}-{}", self.kind.name(), self.network.name)
     }
 
     fn configuration(&self) -> serde_json::Value {

@@ -14,7 +14,7 @@ use crate::{
     plan::{Output, Request},
     registry, release,
     report::{bytes, note, print},
-    schema,
+    schema, split,
 };
 
 /// The variable with the network that `RUN` uses.
@@ -43,7 +43,7 @@ pub enum Command {
     Vendor(VendorArgs),
     /// Make the key that signs bundles
     Keygen(KeygenArgs),
-    /// Look into bundles
+    /// Look into bundles, and split them
     #[command(subcommand)]
     Bundle(BundleCommand),
     /// Print the JSON Schema of the declaration
@@ -158,12 +158,12 @@ pub struct KeygenArgs {
     no_password: bool,
 }
 
-/// Looks into bundles.
+/// Looks into bundles, and splits them.
 #[derive(Debug, Subcommand)]
 pub enum BundleCommand {
     /// Show what a bundle says of itself
     Inspect {
-        /// The bundle
+        /// The bundle, or the list of its parts
         bundle: PathBuf,
         /// Print the manifest as JSON
         #[arg(long)]
@@ -171,11 +171,23 @@ pub enum BundleCommand {
     },
     /// Check a bundle: every checksum, and the signature if a key is given
     Verify {
-        /// The bundle
+        /// The bundle, or the list of its parts
         bundle: PathBuf,
         /// A public key to trust, or its file (repeat for several)
         #[arg(long, value_name = "KEY", value_parser = public_key)]
         trust: Vec<PublicKey>,
+        /// Print JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cut a bundle into parts beside it, for places that take no file of 2 GiB, and list them in BUNDLE.parts.json
+    Split {
+        /// The bundle
+        bundle: PathBuf,
+        /// The largest part in bytes; by default just below GitHub's limit
+        #[arg(long, value_name = "BYTES", default_value_t = bundle::parts::DEFAULT_PART_SIZE,
+              value_parser = clap::value_parser!(u64).range(1..))]
+        size: u64,
         /// Print JSON on standard output
         #[arg(long)]
         json: bool,
@@ -337,6 +349,14 @@ fn bundle_command(command: BundleCommand) -> Result<()> {
                 note("warning: no --trust key was given, so nothing vouches for where this bundle comes from");
             }
             if as_json { json(&verified) } else { out(verified) }
+        }
+        BundleCommand::Split {
+            bundle,
+            size,
+            json: as_json,
+        } => {
+            let written = split::split_bundle(&bundle, size)?;
+            if as_json { json(&written) } else { out(written) }
         }
         BundleCommand::Diff { a, b, json: true } => json(&inspect::compare(&a, &b)?.0),
         BundleCommand::Diff { a, b, json: false } => out(inspect::compare(&a, &b)?),

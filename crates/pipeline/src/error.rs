@@ -48,6 +48,14 @@ pub enum Error {
         /// What was found.
         source: bundle::read::VerifyError,
     },
+    /// A bundle in parts is not whole.
+    #[error("{}: {source}", path.display())]
+    Parts {
+        /// The list of the parts.
+        path: PathBuf,
+        /// What was found.
+        source: bundle::parts::PartsError,
+    },
     /// The signing key cannot be used.
     #[error("signing key: {message}")]
     Key {
@@ -90,7 +98,8 @@ impl Error {
             Self::Problems(_) | Self::Key { .. } => 3,
             Self::Build(_) | Self::Image { .. } => 4,
             Self::Verify { source, .. } if source.is_unreadable() => 1,
-            Self::Verify { .. } => 5,
+            Self::Parts { source, .. } if source.is_unreadable() => 1,
+            Self::Verify { .. } | Self::Parts { .. } => 5,
             Self::Interrupted => 130,
             Self::Process(_) | Self::Pack(_) | Self::Io { .. } | Self::Content { .. } => 1,
         }
@@ -115,6 +124,7 @@ impl Error {
             }
             Self::Process(error) => error.hint(),
             Self::Verify { source, .. } => source.hint(),
+            Self::Parts { source, .. } => source.hint(),
             _ => None,
         }
     }

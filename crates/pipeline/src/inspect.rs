@@ -2,13 +2,13 @@
 
 use std::{
     fmt::{self, Write},
-    fs::File,
     path::Path,
 };
 
 use bundle::{
     diff::{BundleDiff, diff},
     manifest::{AnyManifest, Manifest},
+    parts::{PartsError, Source, find_damage},
     read::{Trust, read_manifest, verify},
     signature::{PublicKey, TrustedKeys},
 };
@@ -21,8 +21,7 @@ use crate::{Error, Result, report};
 /// # Errors
 /// It cannot be read, or is no bundle.
 pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let found = read_manifest(file).map_err(|source| Error::Verify {
+    let found = read_manifest(open(path)?).map_err(|source| Error::Verify {
         path: path.to_owned(),
         source,
     })?;
@@ -40,7 +39,7 @@ pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
 /// # Errors
 /// It cannot be read, is damaged, or is signed by nobody who is trusted.
 pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedReport> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let source = open(path)?;
     let trusted = TrustedKeys::new(keys.iter().cloned());
     let trust = if keys.is_empty() {
         Trust::Unsigned
@@ -48,10 +47,14 @@ pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedR
         Trust::Keys(&trusted)
     };
     let progress = report::Progress::start();
-    let size = file.metadata().map_err(Error::io("read", path))?.len();
+    let size = source.size().map_err(Error::io("read", path))?;
     let bar = progress.bytes("verifying", size);
-    let verified = verify(file, &trust, &|bytes| bar.inc(bytes));
+    let verified = verify(source, &trust, &|bytes| bar.inc(bytes));
     bar.finish();
+    if verified.as_ref().is_err_and(|error| !error.is_unreadable()) {
+        // Which part is damaged says more than what that did to the whole.
+        find_damage(path).map_err(in_parts(path))?;
+    }
     let verified = verified.map_err(|source| Error::Verify {
         path: path.to_owned(),
         source,
@@ -63,6 +66,19 @@ pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedR
         images: manifest.images.len(),
         signed_by: verified.signed_by().map(|key| key.to_string()),
     })
+}
+
+/// Opens a bundle, or the parts of one.
+fn open(path: &Path) -> Result<Source> {
+    Source::open(path).map_err(|error| match error {
+        PartsError::Io { source, .. } => Error::io("read", path)(source),
+        error => in_parts(path)(error),
+    })
+}
+
+fn in_parts(path: &Path) -> impl FnOnce(PartsError) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Parts { path, source }
 }
 
 /// Compares two bundles by their manifests; nothing of them is verified.

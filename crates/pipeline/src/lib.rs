@@ -42,6 +42,7 @@ mod part;
 mod pins;
 mod problem;
 mod report;
+mod split;
 mod stages;
 
 pub mod check;

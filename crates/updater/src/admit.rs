@@ -8,13 +8,15 @@ use std::{fs, io::Read as _, path::Path};
 use bundle::{
     Platform,
     manifest::{Manifest, PlatformImage},
-    read::{Trust, VerifiedBundle, verify_with_legacy},
+    parts::find_damage,
+    read::{Trust, VerifyError, verify_with_legacy},
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Problem, Result,
+    bundle_files::{self, Bundle},
     containers::{EngineFacts, Service, Stack},
     engine::{Opened, Updater},
     env_file::EnvFile,
@@ -88,17 +90,25 @@ impl Updater<'_> {
     ///
     /// # Errors
     /// It cannot be read or is refused.
-    pub fn open_path(&self, path: &Path) -> Result<VerifiedBundle<fs::File>> {
+    pub fn open_path(&self, path: &Path) -> Result<Bundle> {
         let keys = trust::read(&self.config.trusted_keys())?;
-        let file = fs::File::open(path).map_err(Error::io("read", path))?;
-        let size = file.metadata().map_err(Error::io("read", path))?.len();
+        let source = bundle_files::open(path)?;
+        let size = source.size().map_err(Error::io("read", path))?;
         self.progress.begin("verifying", Some(size));
         let trust = match keys.keys() {
             [] => Trust::Unsigned,
             _ => Trust::Keys(&keys),
         };
         let progress = |bytes| self.progress.advance(bytes);
-        Ok(verify_with_legacy(file, &trust, &self.assumed()?, &progress)?)
+        match verify_with_legacy(source, &trust, &self.assumed()?, &progress) {
+            Err(error @ VerifyError::Io(_)) => Err(error.into()),
+            // Whatever a damaged part did to the whole, which part it is says more.
+            Err(error) => {
+                find_damage(path)?;
+                Err(error.into())
+            }
+            Ok(bundle) => Ok(bundle),
+        }
     }
 
     /// The phase "verifying".
@@ -210,7 +220,7 @@ impl Updater<'_> {
 
     fn examine(
         &self,
-        bundle: &mut VerifiedBundle<fs::File>,
+        bundle: &mut Bundle,
         manifest: &Manifest,
         work: &Path,
         permissions: Permissions,
@@ -265,7 +275,7 @@ impl Updater<'_> {
     /// What the new compose file makes of the new environment, both written to the side.
     fn new_services(
         &self,
-        bundle: &mut VerifiedBundle<fs::File>,
+        bundle: &mut Bundle,
         manifest: &Manifest,
         work: &Path,
     ) -> Result<Result<Vec<Service>, String>> {
@@ -275,12 +285,7 @@ impl Updater<'_> {
     }
 
     /// Writes the new compose file and the environment that goes with it into `work`.
-    pub(crate) fn write_new_files(
-        &self,
-        bundle: &mut VerifiedBundle<fs::File>,
-        manifest: &Manifest,
-        work: &Path,
-    ) -> Result<Stack> {
+    pub(crate) fn write_new_files(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Stack> {
         use bundle::manifest::FileRole;
         let compose = work.join("new-compose.yml");
         let file = manifest.files.iter().find(|file| file.role == FileRole::Compose);
@@ -344,7 +349,7 @@ impl Updater<'_> {
     /// The database's major version now, and that of the new image where it says so.
     fn database(
         &self,
-        bundle: &mut VerifiedBundle<fs::File>,
+        bundle: &mut Bundle,
         manifest: &Manifest,
         current: Option<&Release>,
         services: &[Service],
@@ -417,7 +422,7 @@ pub(crate) fn version() -> Version {
 }
 
 /// The major version that an image of PostgreSQL says to bring, in `PG_MAJOR`, as the official ones do.
-fn postgres_major(bundle: &mut VerifiedBundle<fs::File>, image: &PlatformImage) -> Option<u32> {
+fn postgres_major(bundle: &mut Bundle, image: &PlatformImage) -> Option<u32> {
     #[derive(Deserialize)]
     struct Image {
         config: Option<Settings>,

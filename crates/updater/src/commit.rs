@@ -12,6 +12,7 @@ use std::{
 use crate::{
     Error, Result,
     apply::milliseconds_between,
+    bundle_files,
     containers::Services,
     crash,
     engine::Updater,
@@ -70,9 +71,9 @@ impl Updater<'_> {
         let place = self.config.applied().join(name);
         if bundle.exists() && *bundle != place {
             if self.is_ours(bundle) {
-                files::rename(bundle, &place)?;
+                bundle_files::rename(bundle, &place)?;
             } else {
-                files::copy(bundle, &place)?;
+                bundle_files::copy(bundle, &place)?;
             }
         }
         crash::point("bundle moved");
@@ -99,7 +100,7 @@ impl Updater<'_> {
                 .note(&format!("warning: the diagnosis is not kept: {error}"));
         }
         if bundle.exists() && *bundle != place && self.is_ours(bundle) {
-            files::rename(bundle, &place)?;
+            bundle_files::rename(bundle, &place)?;
         }
         crash::point("bundle moved to failed");
         if place.exists() {
@@ -154,13 +155,16 @@ impl Updater<'_> {
                 .as_ref()
                 .filter(|bundle| bundle.starts_with(self.config.applied()))
             {
-                files::remove(bundle)?;
+                bundle_files::remove(bundle)?;
             }
         }
         // A copy that was dropped twice, or the bundle of a version that was rolled back.
         for path in entries(&self.config.applied())? {
-            let needed = kept.iter().any(|release| release.bundle.as_ref() == Some(&path));
-            if !needed && crate::intake::is_bundle_name(&path) {
+            // Parts belong to their list, even where that is gone already.
+            let list = bundle_files::list_of_part(&path);
+            let bundle = list.as_ref().unwrap_or(&path);
+            let needed = kept.iter().any(|release| release.bundle.as_ref() == Some(bundle));
+            if !needed && crate::intake::is_bundle_name(bundle) {
                 files::remove(&path)?;
             }
         }
@@ -196,12 +200,12 @@ impl Updater<'_> {
         let folder = self.config.failed();
         let mut bundles: Vec<_> = entries(&folder)?
             .into_iter()
-            .filter(|path| path.extension() != Some(OsStr::new("txt")))
+            .filter(|path| path.extension() != Some(OsStr::new("txt")) && bundle_files::list_of_part(path).is_none())
             .collect();
         bundles.sort_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
         let old = bundles.len().saturating_sub(self.config.keep.failed);
         for path in bundles.iter().filter(|path| *path != latest).take(old) {
-            files::remove(path)?;
+            bundle_files::remove(path)?;
             files::remove(&with_suffix(path, ".diagnostic.txt"))?;
         }
         Ok(())

@@ -10,12 +10,11 @@
 //! [`Updater::drive`] is the loop. A phase is durable before it begins ([`crate::store::Store::record`]), so after a crash
 //! [`Updater::recover`] knows what was being done, and does it again: every phase may be repeated.
 
-use std::{fs::File, time::Duration};
-
-use bundle::read::VerifiedBundle;
+use std::time::Duration;
 
 use crate::{
     Error, Result,
+    bundle_files::Bundle,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts},
     files,
@@ -51,7 +50,7 @@ pub struct Updater<'a> {
 /// A verified bundle with the engine that it is for.
 pub(crate) struct Opened {
     pub(crate) update: i64,
-    pub(crate) bundle: VerifiedBundle<File>,
+    pub(crate) bundle: Bundle,
     pub(crate) engine: EngineFacts,
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::{read::VerifyError, signature::SignatureError};
+use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
 use serde::Serialize;
 
 use crate::{process::ProcessError, state::IllegalTransition};
@@ -37,6 +37,9 @@ pub enum Error {
     /// A bundle is refused, or cannot be read.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// A bundle in parts is not whole, or its list is refused.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
     /// A key is refused.
     #[error("trusted key `{key}`: {source}")]
     Key {
@@ -193,6 +196,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Verify(error) => error.hint().map(str::to_owned),
+            Self::Parts(error) => error.hint().map(str::to_owned),
             Self::Process(error) => error.hint().map(str::to_owned),
             Self::Key { .. } => Some("a key is a minisign public key file, or its second line".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
@@ -212,7 +216,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Verify(error) if error.is_unreadable() => Exit::Failed,
-            Self::Verify(_) => Exit::Refused,
+            Self::Parts(error) if error.is_unreadable() => Exit::Failed,
+            Self::Verify(_) | Self::Parts(_) => Exit::Refused,
             Self::Key { .. } => Exit::Usage,
             Self::Problems(_) | Self::Refused { .. } | Self::Illegal(_) => Exit::Problems,
             Self::Busy { .. } => Exit::Busy,

@@ -2,7 +2,7 @@
 //!
 //! A file is taken when it has not changed for a moment, nobody has it open for writing, and it is whole: a copy that
 //! stalls looks finished, so a bundle that ends too early is waited for, and given up only when it has not grown for
-//! [`GIVEN_UP`]. A bundle that failed before is known by its manifest's digest and not tried again by itself.
+//! [`GIVEN_UP`]. The same goes for the parts of a bundle: they are taken when their list is there, and all that it names. A bundle that failed before is known by its manifest's digest and not tried again by itself.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,12 @@ use std::{
 };
 
 use bundle::manifest::AnyManifest;
+use bundle::parts::LIST_ENDING;
 use bundle::read::{VerifyError, read_manifest};
 use semver::Version;
 
 use crate::{
-    Error, Result,
+    Error, Result, bundle_files,
     config::Config,
     engine::{Opened, Updater},
     files,
@@ -33,7 +34,7 @@ pub const QUIET: Duration = Duration::from_secs(3);
 pub const GIVEN_UP: Duration = Duration::from_secs(15 * 60);
 
 /// What bundles are called at their end.
-const ENDINGS: [&str; 2] = [".tar.gz", ".zip"];
+const ENDINGS: [&str; 3] = [".tar.gz", ".zip", LIST_ENDING];
 
 /// What is known about the files in `updates/`.
 #[derive(Debug, Default)]
@@ -41,18 +42,20 @@ pub struct Intake {
     seen: BTreeMap<PathBuf, Seen>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
-    size: u64,
-    modified: (i64, i64),
+    files: Vec<Looks>,
     /// Since when it has looked so, on a clock that never jumps.
     since: Duration,
     /// Whether it was found to be not whole while it looked so.
     cut_off: bool,
 }
 
+/// Name, size and time of a file.
+type Looks = (PathBuf, u64, (i64, i64));
+
 impl Intake {
-    /// The files that have not changed for a moment and that nobody writes. `now` is of a clock that never jumps.
+    /// The bundles that have not changed for a moment and that nobody writes. `now` is of a clock that never jumps.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -68,12 +71,11 @@ impl Intake {
             if !metadata.is_file() || !is_bundle_name(&path) {
                 continue;
             }
-            let (size, modified) = (metadata.size(), (metadata.mtime(), metadata.mtime_nsec()));
+            let files = looks_of(&path)?;
             let seen = match self.seen.get(&path) {
-                Some(seen) if seen.size == size && seen.modified == modified => *seen,
+                Some(seen) if seen.files == files => seen.clone(),
                 _ => Seen {
-                    size,
-                    modified,
+                    files,
                     since: now,
                     cut_off: false,
                 },
@@ -84,7 +86,9 @@ impl Intake {
         let quiet = |(path, seen): (&PathBuf, &Seen)| {
             // One that was not whole is so until it changes; reading it again and again would only wear the disk.
             let patience = if seen.cut_off { GIVEN_UP } else { QUIET };
-            (now.saturating_sub(seen.since) >= patience && !is_open_for_writing(path)).then(|| path.clone())
+            let is_quiet = now.saturating_sub(seen.since) >= patience
+                && !seen.files.iter().any(|(file, ..)| is_open_for_writing(file));
+            is_quiet.then(|| path.clone())
         };
         Ok(self.seen.iter().filter_map(quiet).collect())
     }
@@ -142,6 +146,10 @@ impl Updater<'_> {
     fn take(&mut self, path: &Path, unchanged: Duration) -> Result<Option<Result<State>>> {
         let opened = match self.open_path(path) {
             Err(Error::Verify(VerifyError::Truncated)) if unchanged < GIVEN_UP => return Ok(None),
+            Err(Error::Parts(error)) if error.may_still_come() && unchanged < GIVEN_UP => {
+                self.progress.note(&format!("waiting: {error}"));
+                return Ok(None);
+            }
             opened => opened,
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -180,7 +188,7 @@ impl Updater<'_> {
             changelog,
             bundle: Some(path.to_owned()),
             manifest_digest: digest,
-            file_size: fs::metadata(path).ok().map(|file| file.len()),
+            file_size: bundle_files::size(path),
         })?;
         if let Ok(bundle) = opened {
             self.keep_open(Opened {
@@ -208,7 +216,7 @@ impl Updater<'_> {
             changelog: bundle.manifest().changelog.clone(),
             bundle: Some(path.to_owned()),
             manifest_digest: Some(digest),
-            file_size: fs::metadata(path).ok().map(|file| file.len()),
+            file_size: bundle_files::size(path),
         })?;
         self.store.set_facts(
             update.id,
@@ -240,16 +248,26 @@ impl Updater<'_> {
                 files::write(&note, format!("{why}\n").as_bytes(), 0o600)?;
             }
         }
-        files::rename(path, &place)
+        bundle_files::rename(path, &place)
     }
 }
 
 /// The version that a bundle says to be, without any check: good enough for an order.
 fn version_of(path: &Path) -> Option<Version> {
-    match read_manifest(fs::File::open(path).ok()?).ok()?.manifest {
+    match read_manifest(bundle_files::open(path).ok()?).ok()?.manifest {
         AnyManifest::V1(manifest) => Some(manifest.version),
         AnyManifest::Legacy(manifest) => Some(manifest.version),
     }
+}
+
+/// What the files of a bundle look like, so that any change of any of them is seen.
+fn looks_of(path: &Path) -> Result<Vec<Looks>> {
+    let looks = |path: PathBuf| {
+        // Gone again.
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        Some((path, metadata.size(), (metadata.mtime(), metadata.mtime_nsec())))
+    };
+    Ok(bundle_files::all(path)?.into_iter().filter_map(looks).collect())
 }
 
 /// Hidden names are files in the making, ours and those of `rsync`.

@@ -22,6 +22,7 @@ mod undo;
 #[cfg(test)]
 mod tests;
 
+pub mod bundle_files;
 pub mod cli;
 pub mod config;
 pub mod containers;

@@ -17,12 +17,12 @@ use std::{
 use bundle::{
     Digest,
     manifest::{EnvironmentKey, EnvironmentValue, FileRole, Manifest},
-    read::VerifiedBundle,
 };
 use serde_json::json;
 
 use crate::{
     Error, Result,
+    bundle_files::Bundle,
     config::Config,
     containers::{ContainerEngine, EngineFacts, Service, Services, Stack},
     crash,
@@ -48,12 +48,7 @@ pub fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> Path
 ///
 /// # Errors
 /// The bundle cannot be read any more, or the folder cannot be written.
-pub fn prepare(
-    config: &Config,
-    bundle: &mut VerifiedBundle<fs::File>,
-    folder: &Path,
-    pins: &BTreeMap<String, Pin>,
-) -> Result<()> {
+pub fn prepare(config: &Config, bundle: &mut Bundle, folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<()> {
     files::make_folder(folder)?;
     let manifest = bundle.manifest().clone().into_inner();
     for file in &manifest.files {

@@ -27,12 +27,12 @@ use std::{
 use bundle::{
     Digest, Hasher, Platform,
     manifest::{FileRecord, FileRole, Manifest},
-    read::VerifiedBundle,
 };
 use semver::Version;
 
 use crate::{
     Error, Result, admit,
+    bundle_files::Bundle,
     config::{self, Config},
     crash,
     engine::Updater,
@@ -193,7 +193,7 @@ fn prepare_from(updater: &mut Updater<'_>, update: &Update) -> Result<bool> {
 /// It does not work, or a file cannot be read or written. Nothing is left of it then.
 pub fn prepare(
     config: &Config,
-    bundle: &mut VerifiedBundle<File>,
+    bundle: &mut Bundle,
     manifest: &Manifest,
     platform: &Platform,
     progress: &dyn Progress,

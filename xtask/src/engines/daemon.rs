@@ -55,13 +55,6 @@ impl Daemon<'_> {
 
     /// Starts `dockerd` out of unpacked `packages` and waits for it.
     pub(super) fn start(&self, sh: &Shell, packages: &Path, config: &Path, running: &Running) -> Result<()> {
-        // One that was killed has left it, and its number may be taken again: `dockerd` would not start.
-        match fs::remove_file(self.runtime.join("dockerd.pid")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context("cannot remove the pid file of an engine that was killed");
-            }
-            _ => {}
-        }
         let log = File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut child = Command::new(packages.join("usr/sbin/dockerd"))
             .arg("--config-file")

@@ -1,9 +1,7 @@
 //! A device: an engine of its own, on which things are done by hand.
 
 use std::{
-    fs,
-    path::Path,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -30,7 +28,7 @@ pub(crate) struct Device {
 impl Device {
     /// Starts an engine that has no image yet.
     pub(crate) fn start(kind: Kind) -> Self {
-        wipe(kind).unwrap();
+        Engine::wipe(kind).unwrap();
         let engine = Engine::start(kind).unwrap();
         Self {
             kind,
@@ -179,12 +177,6 @@ impl Device {
     pub(crate) fn restart(&mut self) {
         // Its containerd ends after it, when the kernel has cleaned up.
         thread::sleep(Duration::from_secs(2));
-        // Where nobody reaps what was killed, engines take the zombies for running ones.
-        let host = self.host();
-        let runtime = Path::new(host.trim_start_matches("unix://")).parent().unwrap();
-        for file in ["dockerd.pid", "exec/containerd/containerd.pid"] {
-            fs::remove_file(runtime.join(file)).ok();
-        }
         self.engine = Some(Engine::start(self.kind).unwrap());
     }
 }
@@ -192,24 +184,10 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.take() {
-            let stopped = engine.stop().and_then(|()| wipe(self.kind));
+            let stopped = engine.stop().and_then(|()| Engine::wipe(self.kind));
             if let Err(error) = stopped {
                 eprintln!("the engine of the test stays: {error:#}");
             }
         }
     }
-}
-
-/// Deletes all that an engine has. One that was killed has left mounts there.
-fn wipe(kind: Kind) -> anyhow::Result<()> {
-    let sh = Shell::new()?;
-    let mounts = fs::read_to_string("/proc/mounts")?;
-    let folder = format!("/engines/{}/", kind.name());
-    if !Engine::of(kind)?.is_running() {
-        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        for mount in ours.filter(|mount| mount.contains(&folder)) {
-            cmd!(sh, "umount --lazy {mount}").quiet().run()?;
-        }
-    }
-    Engine::wipe(kind)
 }

@@ -32,6 +32,35 @@ fn inspect_shows_what_is_in_a_bundle() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn a_bundle_in_parts_is_the_same_bundle() {
+    let product = Product::new();
+    product.release(&[]);
+    let key = product.public.to_string();
+    product
+        .run(&["bundle", "split", BUNDLE])
+        .expect(2)
+        .says("needs no parts");
+    let size = (fs::metadata(product.bundle()).unwrap().len() / 3).to_string();
+    let split = product
+        .run(&["bundle", "split", BUNDLE, "--size", &size, "--json"])
+        .expect(0)
+        .json();
+    let parts = split["parts"].as_array().unwrap();
+    assert!((3..=4).contains(&parts.len()), "{split}");
+    let list = split["list"].as_str().unwrap();
+    let verify = || product.run(&["bundle", "verify", list, "--trust", &key]);
+    fs::remove_file(product.bundle()).unwrap();
+    verify().expect(0).prints("acme 1.0.0 is whole: 2 images, signed by");
+    product
+        .run(&["bundle", "inspect", list])
+        .expect(0)
+        .prints("acme 1.0.0 for linux/amd64");
+    change_a_byte(&product.path(parts[1].as_str().unwrap()));
+    verify().expect(5).says("part-002 is damaged");
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn verify_tells_good_from_bad() {
     let product = Product::new();
     product.release(&[]);

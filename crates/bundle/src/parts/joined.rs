@@ -144,6 +144,21 @@ impl Source {
         }
     }
 
+    /// The same open files once more. Both read from where they stand, so only one may be read at a time, after seeking.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::File(file) => Self::File(file.try_clone()?),
+            Self::Parts(parts) => {
+                let clone = |piece: &Piece<File>| Ok((piece.inner.try_clone()?, piece.size));
+                let pieces = parts.pieces.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
+                Self::Parts(Joined::new(pieces))
+            }
+        })
+    }
+
     /// The bundle's size in bytes.
     ///
     /// # Errors

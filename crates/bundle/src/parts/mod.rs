@@ -157,10 +157,10 @@ impl PartsError {
         matches!(self, Self::Io { .. })
     }
 
-    /// Whether what is missing may still come: parts are copied one after the other.
+    /// Whether copying may still mend it: parts are copied one after the other, perhaps over those of another bundle.
     #[must_use]
-    pub fn is_incomplete(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::Size { .. })
+    pub fn may_still_come(&self) -> bool {
+        matches!(self, Self::Missing(_) | Self::Size { .. } | Self::Damaged { .. })
     }
 
     /// What a person can do about it.

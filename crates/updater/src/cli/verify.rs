@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use bundle::Platform;
 use bundle::manifest::DataRule;
 use bundle::names::ProductName;
-use bundle::read::{Assumed, Origin, Trust, VerifiedBundle, VerifyError, verify_with_legacy};
+use bundle::parts::{PartsError, Source, find_damage};
+use bundle::read::{Assumed, Origin, Trust, VerifyError, verify_with_legacy};
 use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
 use serde::Serialize;
 
 use super::VerifyArguments;
-use crate::Exit;
+use crate::{Exit, bundle_files::Bundle};
 
 /// A minisign public key file has two short lines.
 const MAX_KEY_FILE: u64 = 4096;
@@ -65,6 +66,8 @@ enum Problem {
     #[error("trusted key {key}: {source}")]
     Key { key: String, source: SignatureError },
     #[error(transparent)]
+    Parts(PartsError),
+    #[error(transparent)]
     Bundle(#[from] VerifyError),
 }
 
@@ -74,7 +77,8 @@ impl Problem {
             Self::Open { .. } | Self::ReadKey { .. } => Exit::Failed,
             Self::Key { .. } => Exit::Usage,
             Self::Bundle(error) if error.is_unreadable() => Exit::Failed,
-            Self::Bundle(_) => Exit::Refused,
+            Self::Parts(error) if error.is_unreadable() => Exit::Failed,
+            Self::Bundle(_) | Self::Parts(_) => Exit::Refused,
         }
     }
 
@@ -82,6 +86,7 @@ impl Problem {
         match self {
             Self::Open { .. } => None,
             Self::ReadKey { .. } | Self::Key { .. } => Some("a key is a minisign public key file, or its second line"),
+            Self::Parts(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
         }
     }
@@ -99,11 +104,19 @@ fn check(arguments: &VerifyArguments) -> Result<Report, Problem> {
         _ => Trust::Keys(&keys),
     };
     let path = &arguments.bundle;
-    let file = File::open(path).map_err(|source| Problem::Open {
-        path: path.clone(),
-        source,
+    let source = Source::open(path).map_err(|error| match error {
+        PartsError::Io { source, .. } => Problem::Open {
+            path: path.clone(),
+            source,
+        },
+        error => Problem::Parts(error),
     })?;
-    Ok(Report::of(&verify_with_legacy(file, &trust, &nothing()?, &|_| {})?))
+    let verified = verify_with_legacy(source, &trust, &nothing()?, &|_| {});
+    if verified.as_ref().is_err_and(|error| !error.is_unreadable()) {
+        // Which part is damaged says more than what that did to the whole.
+        find_damage(path).map_err(Problem::Parts)?;
+    }
+    Ok(Report::of(&verified?))
 }
 
 /// What is assumed of an old bundle here, of which nothing is shown.
@@ -166,7 +179,7 @@ struct Report {
 }
 
 impl Report {
-    fn of(bundle: &VerifiedBundle<File>) -> Self {
+    fn of(bundle: &Bundle) -> Self {
         let manifest = bundle.manifest();
         let claimed = match bundle.origin() {
             Origin::Unknown { claimed } => claimed.map(|id| id.to_string()),

@@ -7,17 +7,14 @@
 //! another version                                                       started if it is down, then updated
 //! ```
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::path::Path;
 
-use bundle::read::VerifiedBundle;
 use semver::Version;
 
 use super::Report;
 use crate::{
     Error, Result,
+    bundle_files::{self, Bundle},
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts, Services},
     engine::{Opened, Updater},
@@ -43,7 +40,7 @@ pub(super) fn apply(
     config: &Config,
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
-    mut bundle: VerifiedBundle<File>,
+    mut bundle: Bundle,
     path: &Path,
     permissions: Permissions,
     report: &mut Report<'_>,
@@ -89,7 +86,7 @@ pub(super) fn apply(
         changelog: bundle.manifest().changelog.clone(),
         bundle: Some(path.to_owned()),
         manifest_digest: Some(digest),
-        file_size: fs::metadata(path).ok().map(|file| file.len()),
+        file_size: bundle_files::size(path),
     })?;
     updater.store.set_facts(
         update.id,
@@ -129,7 +126,7 @@ fn is_down(engine: &dyn ContainerEngine, config: &Config, current: &Release) -> 
 fn mend(
     updater: &mut Updater<'_>,
     current: &Release,
-    bundle: Option<&mut VerifiedBundle<File>>,
+    bundle: Option<&mut Bundle>,
     facts: &EngineFacts,
 ) -> Result<Vec<String>> {
     let mut mended = load_missing(updater, current, bundle, facts)?;
@@ -160,7 +157,7 @@ fn mend(
 fn load_missing(
     updater: &mut Updater<'_>,
     current: &Release,
-    bundle: Option<&mut VerifiedBundle<File>>,
+    bundle: Option<&mut Bundle>,
     facts: &EngineFacts,
 ) -> Result<Vec<String>> {
     let engine = updater.engine;

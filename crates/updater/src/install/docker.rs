@@ -11,7 +11,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::Command,
@@ -20,11 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bundle::{Platform, manifest::FileRole, names::EntryName, read::VerifiedBundle};
+use bundle::{Platform, manifest::FileRole, names::EntryName};
 
 use super::{Report, units::System};
 use crate::{
     Error, Result,
+    bundle_files::Bundle,
     config::Config,
     containers::ContainerEngine as _,
     docker::Docker,
@@ -34,6 +35,14 @@ use crate::{
 
 /// Where all users' Docker looks for plugins that an administrator installed (docker/cli, manager_unix.go).
 const PLUGINS: &str = "/usr/local/lib/docker/cli-plugins";
+
+/// Everywhere it looks for all users' plugins.
+const PLUGIN_FOLDERS: [&str; 4] = [
+    PLUGINS,
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
 
 /// The plugin's file name.
 const PLUGIN: &str = "docker-compose";
@@ -168,7 +177,7 @@ fn what_to_bring(found: &Found) -> String {
     let compose = if found.bundled || found.compose {
         ""
     } else {
-        "; for Compose 2 a bundle with a Compose plugin for this platform (`compose-plugins` in the declaration), or the \
+        "; for Compose 2 a bundle with a Compose plugin for this platform (`compose-plugin` in the declaration), or the \
          package docker-compose-plugin, docker-compose-v2 or docker-compose (2 or later)"
     };
     format!(
@@ -190,7 +199,7 @@ fn major(version: &str) -> u32 {
 /// They are not there and cannot be had: what to bring is in the hint.
 pub(super) fn provide(
     config: &Config,
-    bundle: &mut VerifiedBundle<fs::File>,
+    bundle: &mut Bundle,
     system: Option<&System>,
     report: &mut Report<'_>,
 ) -> Result<()> {
@@ -251,7 +260,21 @@ fn has_compose(system: Option<&System>) -> bool {
     if system.is_some() {
         command.env("HOME", "/").env_remove("DOCKER_CONFIG");
     }
-    process::read(command, ASKING).is_ok_and(|version| major(version.trim_start_matches('v')) >= 2)
+    // Where there is no `docker` yet, the plugin may be: it is a program of its own.
+    let plugins = PLUGIN_FOLDERS.map(|folder| Path::new(folder).join(PLUGIN));
+    let alone = plugins.into_iter().filter(|path| path.is_file()).map(|path| {
+        let mut command = Command::new(path);
+        command.args(["version", "--short"]);
+        command
+    });
+    std::iter::once(command)
+        .chain(alone)
+        .any(|command| is_version_2(&process::read(command, ASKING)))
+}
+
+fn is_version_2(said: &Result<String, process::ProcessError>) -> bool {
+    said.as_ref()
+        .is_ok_and(|version| major(version.trim_start_matches('v')) >= 2)
 }
 
 fn is_program(name: &str) -> bool {
@@ -264,7 +287,7 @@ fn is_program(name: &str) -> bool {
 }
 
 /// The bundle's Compose plugin for this machine.
-fn plugin_in(bundle: &VerifiedBundle<fs::File>) -> Option<EntryName> {
+fn plugin_in(bundle: &Bundle) -> Option<EntryName> {
     let host = Platform::host();
     let is_it = |role: &FileRole| matches!(role, FileRole::ComposePlugin { platform } if *platform == host);
     let files = &bundle.manifest().files;
@@ -274,12 +297,7 @@ fn plugin_in(bundle: &VerifiedBundle<fs::File>) -> Option<EntryName> {
         .map(|file| file.name.clone())
 }
 
-fn write_plugin(
-    bundle: &mut VerifiedBundle<fs::File>,
-    name: &EntryName,
-    folder: &Path,
-    report: &mut Report<'_>,
-) -> Result<()> {
+fn write_plugin(bundle: &mut Bundle, name: &EntryName, folder: &Path, report: &mut Report<'_>) -> Result<()> {
     files::make_folder(folder)?;
     let place = folder.join(PLUGIN);
     let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
@@ -514,7 +532,7 @@ mod tests {
     fn what_cannot_be_had_is_named() {
         use Engine::{Answers, Missing, Silent};
         check(Missing, "", Some(NOTHING), "refused: docker.io, docker-cli");
-        check(Missing, "", Some(NOTHING), "refused: compose-plugins");
+        check(Missing, "", Some(NOTHING), "refused: compose-plugin");
         check(Missing, "bundled", None, "refused: this system has no apt");
         // Debian 12's docker-compose is version 1.
         check(

@@ -11,16 +11,17 @@
 //! A signature names its key by ID only, so "the key that the bundle brings" is one of those in its `install.sh`.
 //! Whoever made the bundle wrote both: it says that later bundles come from the same hand, and nothing about this one.
 
-use std::{fs::File, io::Read as _};
+use std::io::Read as _;
 
 use bundle::{
     manifest::FileRole,
-    read::{Origin, Trust, VerifiedBundle, verify},
+    parts::Source,
+    read::{Origin, Trust, verify},
     signature::{KeyId, PublicKey, TrustedKeys},
 };
 
 use super::Options;
-use crate::{Error, Result, progress::Progress};
+use crate::{Error, Result, bundle_files::Bundle, progress::Progress};
 
 /// An `install.sh` is a few kilobytes.
 const MAX_INSTALLER: u64 = 1 << 20;
@@ -63,24 +64,24 @@ pub(super) fn choose(pinned: &[PublicKey], options: &Options) -> Result<Choice> 
 /// # Errors
 /// It cannot be read or is refused; it brings no key of its own where that is meant.
 pub(super) fn open(
-    file: File,
+    source: Source,
     choice: &Choice,
     given: &[PublicKey],
     progress: &dyn Progress,
-) -> Result<(VerifiedBundle<File>, Vec<PublicKey>)> {
-    let size = file.metadata().map(|file| file.len()).ok();
+) -> Result<(Bundle, Vec<PublicKey>)> {
+    let size = source.size().ok();
     progress.begin("verifying", size);
     let advance = |bytes| progress.advance(bytes);
     match choice {
         Choice::Keys(keys) => {
-            let bundle = verify(file, &Trust::Keys(keys), &advance)?;
+            let bundle = verify(source, &Trust::Keys(keys), &advance)?;
             // Only now: keys that nothing signed with come along, so that the publisher can move to them.
             Ok((bundle, given.to_vec()))
         }
         Choice::FirstUse => {
             // The same open file is verified twice, so nothing can change in between unnoticed.
-            let again = file.try_clone().map_err(Error::io("read", "the bundle"))?;
-            let mut unsigned = verify(file, &Trust::Unsigned, &advance)?;
+            let again = source.try_clone().map_err(Error::io("read", "the bundle"))?;
+            let mut unsigned = verify(source, &Trust::Unsigned, &advance)?;
             let key = own_key(&mut unsigned)?;
             progress.note(&format!(
                 "warning: trusting on first use the key {} ({key}); compare it with what the publisher shows",
@@ -91,13 +92,13 @@ pub(super) fn open(
         }
         Choice::Unsigned => {
             progress.note("warning: nobody vouches for this bundle, nor for those that follow");
-            Ok((verify(file, &Trust::Unsigned, &advance)?, Vec::new()))
+            Ok((verify(source, &Trust::Unsigned, &advance)?, Vec::new()))
         }
     }
 }
 
 /// The key in the bundle's `install.sh` that its signature names.
-fn own_key(bundle: &mut VerifiedBundle<File>) -> Result<PublicKey> {
+fn own_key(bundle: &mut Bundle) -> Result<PublicKey> {
     let refused = |message: &str| Err(Error::refused(message, "give the publisher's key: --trust KEY"));
     let claimed = match bundle.origin() {
         Origin::Unknown { claimed: Some(id) } => *id,

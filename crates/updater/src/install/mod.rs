@@ -25,22 +25,19 @@ pub mod uninstall;
 mod units;
 
 use std::{
-    fs::{self, File},
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use bundle::{
-    manifest::AnyManifest,
-    names::ProductName,
-    read::{VerifiedBundle, read_manifest},
-    signature::PublicKey,
-};
+use bundle::{manifest::AnyManifest, names::ProductName, parts::Source, read::read_manifest, signature::PublicKey};
 use semver::Version;
 use serde::Serialize;
 
 use crate::{
-    Error, Result, config,
+    Error, Result,
+    bundle_files::{self, Bundle},
+    config,
     config::Config,
     containers::{Clock, ContainerEngine},
     docker::Docker,
@@ -110,7 +107,7 @@ pub struct Installed {
 /// What was found out before anything is changed.
 struct Prepared {
     config: Config,
-    bundle: VerifiedBundle<File>,
+    bundle: Bundle,
     path: PathBuf,
     /// The keys to trust from now on.
     keys: Vec<PublicKey>,
@@ -196,14 +193,14 @@ pub(crate) fn run_on(
 /// Everything that is decided before anything is changed.
 fn prepare(options: &Options, system: Option<&System>, progress: &dyn Progress) -> Result<Prepared> {
     let path = std::path::absolute(&options.bundle).map_err(Error::io("find", &options.bundle))?;
-    let file = File::open(&path).map_err(Error::io("read", &path))?;
-    let config = configuration(options, &product_of(&file)?)?;
+    let mut source = bundle_files::open(&path)?;
+    let config = configuration(options, &product_of(&mut source)?)?;
     if let Some(system) = system {
         native::refuse(&config, system)?;
     }
     let pinned = trust::read(&config.trusted_keys())?;
     let choice = keys::choose(pinned.keys(), options)?;
-    let (bundle, keys) = keys::open(file, &choice, &options.trust, progress)?;
+    let (bundle, keys) = keys::open(source, &choice, &options.trust, progress)?;
     if bundle.manifest().product != config.product {
         // The manifest that was looked at is not the one that was verified: somebody writes to the file.
         return Err(Error::refused("the bundle changed while it was read", "copy it again"));
@@ -217,8 +214,8 @@ fn prepare(options: &Options, system: Option<&System>, progress: &dyn Progress) 
 }
 
 /// The product that a bundle says to be for. Nothing vouches for it yet.
-fn product_of(file: &File) -> Result<ProductName> {
-    match read_manifest(file)?.manifest {
+fn product_of(source: &mut Source) -> Result<ProductName> {
+    match read_manifest(source)?.manifest {
         AnyManifest::V1(manifest) => Ok(manifest.product),
         AnyManifest::Legacy(manifest) => Err(Error::refused(
             format!(

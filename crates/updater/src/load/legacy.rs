@@ -11,7 +11,7 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    io,
+    io::{self, Read, Seek},
 };
 
 use bundle::{Digest, read::VerifiedBundle};
@@ -45,7 +45,7 @@ pub fn load_legacy(
     engine: &dyn ContainerEngine,
     facts: &EngineFacts,
     store: &mut Store,
-    bundle: &mut VerifiedBundle<std::fs::File>,
+    bundle: &mut VerifiedBundle<impl Read + Seek>,
     progress: &dyn Fn(u64),
 ) -> Result<LoadedArchive> {
     let manifest = bundle.manifest().clone().into_inner();
@@ -97,7 +97,7 @@ pub fn load_legacy(
 /// Sends the archive; how many bytes it had.
 fn send(
     engine: &dyn ContainerEngine,
-    bundle: &mut VerifiedBundle<std::fs::File>,
+    bundle: &mut VerifiedBundle<impl Read + Seek>,
     progress: &dyn Fn(u64),
 ) -> Result<u64> {
     let mut unreadable = None;

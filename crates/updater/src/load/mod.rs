@@ -25,7 +25,12 @@ mod names;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::Cell, collections::BTreeSet, fmt, fs::File, io};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    fmt,
+    io::{self, Read, Seek},
+};
 
 use bundle::{
     Digest, Platform,
@@ -122,7 +127,7 @@ pub fn load_image(
     engine: &dyn ContainerEngine,
     facts: &EngineFacts,
     store: &mut Store,
-    bundle: &mut VerifiedBundle<File>,
+    bundle: &mut VerifiedBundle<impl Read + Seek>,
     image: &ImageRecord,
     platform: &Platform,
     progress: &dyn Fn(u64),
@@ -199,7 +204,7 @@ impl Loading<'_> {
         Ok(true)
     }
 
-    fn load(&mut self, bundle: &mut VerifiedBundle<File>, progress: &dyn Fn(u64)) -> Result<()> {
+    fn load(&mut self, bundle: &mut VerifiedBundle<impl Read + Seek>, progress: &dyn Fn(u64)) -> Result<()> {
         intent::record(self.store, &self.id)?;
         crash::point("loading image");
         self.load_what_is_missing(bundle, progress)?;
@@ -214,7 +219,11 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn load_what_is_missing(&mut self, bundle: &mut VerifiedBundle<File>, progress: &dyn Fn(u64)) -> Result<()> {
+    fn load_what_is_missing(
+        &mut self,
+        bundle: &mut VerifiedBundle<impl Read + Seek>,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
         let all = layers(self.image);
         let mut there = self.engine.images()?;
         // What is left of this very image is not to be relied upon.
@@ -239,7 +248,7 @@ impl Loading<'_> {
     /// Sends the image with the layers in `missing`, and looks at what became of it.
     fn send(
         &self,
-        bundle: &mut VerifiedBundle<File>,
+        bundle: &mut VerifiedBundle<impl Read + Seek>,
         missing: &BTreeSet<Digest>,
         progress: &dyn Fn(u64),
     ) -> Result<(), Attempt> {

@@ -3,7 +3,8 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    io::{Read as _, Seek as _, SeekFrom, Write},
+    fs::File,
+    io::{SeekFrom, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };

@@ -13,6 +13,7 @@ use bundle::{
         ImageRecord, LayerRecord, Manifest, PlatformImage,
     },
     pack::{Content, Contents, PackFile, write_tar_gz},
+    parts::{list_name, split},
     signature::{NewKey, SecretKey},
 };
 
@@ -21,6 +22,8 @@ use bundle::{
 pub(super) enum Form {
     /// As it is released.
     Released,
+    /// As it is released, in parts.
+    Split,
     /// As the old release procedure made it.
     Old,
 }
@@ -56,6 +59,14 @@ impl Version {
         }
     }
 
+    /// A version that works, whose bundle is in parts.
+    pub(super) fn split(version: &'static str) -> Self {
+        Self {
+            form: Form::Split,
+            ..Self::good(version)
+        }
+    }
+
     /// A version that works, made by the old release procedure.
     pub(super) fn old(version: &'static str) -> Self {
         Self {
@@ -83,6 +94,8 @@ impl Version {
 }
 
 pub(super) const PLATFORM: &str = "linux/amd64";
+/// The size of a part in bytes: a bundle has a few.
+const PART: u64 = 800;
 const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// What the fake engine reads: service, image, and what it depends on.
@@ -101,6 +114,13 @@ pub(super) struct More {
 pub(super) fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
     match version.form {
         Form::Released => write_with(folder, version, key, &[]),
+        Form::Split => {
+            let whole = tempfile::tempdir().unwrap();
+            let path = write_with(whole.path(), version, key, &[]);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            split(std::fs::File::open(&path).unwrap(), name, PART, folder).unwrap();
+            folder.join(list_name(name))
+        }
         Form::Old => write_old(folder, version),
     }
 }

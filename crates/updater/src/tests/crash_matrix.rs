@@ -48,6 +48,14 @@ fn lives() -> Vec<Life> {
             &["2.0.0"],
         ),
         life("rollback", old(), Version::good("2.1.0"), true, &["2.0.0"]),
+        life("update in parts", old(), Version::split("2.1.0"), false, &["2.1.0"]),
+        life(
+            "failing update in parts",
+            Some(Version::split("2.0.0")),
+            faulty("unhealthy", Version::split("2.1.0")),
+            false,
+            &["2.0.0"],
+        ),
         life(
             "installing an old bundle",
             None,
@@ -150,6 +158,7 @@ fn the_updater_may_end_at_every_point() {
             life.resume(&device, id);
             let end = device.expect_whole(&what);
             assert!(life.ends_in.contains(&end.as_str()), "{what}: ended with {end}");
+            device.expect_whole_sets(&what);
             assert_eq!(device.run(|updater| updater.recover()).unwrap(), None, "{what}");
         }
         println!("{}: {} of {} points", life.name, points.len(), points.len());

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::signature::{NewKey, generate};
+use bundle::{
+    parts::find_damage,
+    signature::{NewKey, generate},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
     world::{Machine, World},
 };
 use crate::{
-    Result,
+    Result, bundle_files,
     config::Config,
     crash,
     engine::Updater,
@@ -108,6 +111,11 @@ impl Device {
     pub(super) fn wait(&self, seconds: u64) {
         use crate::containers::Clock as _;
         self.world.sleep(std::time::Duration::from_secs(seconds));
+    }
+
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        use crate::containers::Clock as _;
+        self.world.elapsed()
     }
 
     pub(super) fn store(&self) -> Store {
@@ -205,6 +213,20 @@ impl Device {
         let seen = names.clone();
         crash::with_hook(move |point| seen.borrow_mut().push(point.to_owned()), || self.run(act));
         names.take()
+    }
+
+    /// Wherever a list of parts lies, they lie beside it as it says, and no part lies anywhere else.
+    #[track_caller]
+    pub(super) fn expect_whole_sets(&self, what: &str) {
+        for folder in [self.config.updates(), self.config.applied(), self.config.failed()] {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if let Some(list) = bundle_files::list_of_part(&path) {
+                    assert!(list.exists(), "{what}: {} is left", path.display());
+                }
+                find_damage(&path).unwrap_or_else(|error| panic!("{what}: {}: {error}", path.display()));
+            }
+        }
     }
 
     /// The device is whole: one version, healthy, with everything that was acknowledged, and nothing under way.

@@ -10,4 +10,5 @@ mod install;
 mod legacy;
 mod lives;
 mod self_update;
+mod split;
 mod world;

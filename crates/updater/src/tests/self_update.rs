@@ -64,7 +64,7 @@ impl Installation {
     }
 
     fn update_on(&self, bundle: &Path, platform: &Platform) -> Result<bool> {
-        let file = fs::File::open(bundle).unwrap();
+        let file = crate::bundle_files::open(bundle).unwrap();
         let mut bundle = verify(file, &Trust::Unsigned, &|_| {}).unwrap();
         let manifest = bundle.manifest().clone().into_inner();
         let prepared = self_update::prepare(&self.config, &mut bundle, &manifest, platform, &Silent)?;

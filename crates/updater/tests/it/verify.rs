@@ -314,3 +314,30 @@ fn bundles_of_the_old_procedure() {
         "the bundle is not signed",
     );
 }
+
+#[test]
+fn bundles_in_parts() {
+    let device = Device::new();
+    let bytes = std::fs::read(device.path("bundle.tar.gz")).unwrap();
+    bundle::parts::split(&bytes[..], "bundle.tar.gz", 1000, device.folder.path()).unwrap();
+    std::fs::remove_file(device.path("bundle.tar.gz")).unwrap();
+    let list = "bundle.tar.gz.parts.json";
+    device.check(&["verify", list, "--trust", "key.pub"], 0, "app 1.2.3 is whole", "");
+    device.check(&["verify", list, "--trust", "other.pub"], 5, "", "error: ");
+    let mut part = std::fs::read(device.path("bundle.tar.gz.part-002")).unwrap();
+    part[0] ^= 1;
+    std::fs::write(device.path("bundle.tar.gz.part-002"), part).unwrap();
+    device.check(
+        &["verify", list, "--trust", "key.pub"],
+        5,
+        "",
+        "error: bundle.tar.gz.part-002 is damaged",
+    );
+    std::fs::remove_file(device.path("bundle.tar.gz.part-001")).unwrap();
+    device.check(
+        &["verify", list],
+        5,
+        "",
+        "error: bundle.tar.gz.part-001 is missing\nhint: copy all parts beside the list",
+    );
+}
