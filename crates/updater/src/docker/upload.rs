@@ -178,6 +178,9 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(400);
 
+    /// Where nothing is to be given up.
+    const GENEROUS: Duration = Duration::from_secs(60);
+
     /// An engine that tells its version, and treats a load as `treat` does.
     fn engine(treat: impl Fn(&mut UnixStream) + Send + 'static) -> (tempfile::TempDir, Api) {
         let folder = tempfile::tempdir().unwrap();
@@ -243,14 +246,16 @@ mod tests {
             let mut buffer = vec![0; 256 * 1024];
             for _ in 0..6 {
                 stream.read_exact(&mut buffer).unwrap();
-                thread::sleep(PATIENCE / 2);
+                thread::sleep(Duration::from_millis(700));
             }
             read_body(stream);
             answer(stream, r#"{"stream":"Loaded image"}"#);
         });
+        // Less than the six pauses together, and much more than one: also on a machine that has other things to do.
+        let patience = Duration::from_secs(4);
         let started = Instant::now();
-        load(&api, &mut |out| out.write_all(&vec![7; 2 << 20]), PATIENCE).unwrap();
-        assert!(started.elapsed() > PATIENCE * 2);
+        load(&api, &mut |out| out.write_all(&vec![7; 2 << 20]), patience).unwrap();
+        assert!(started.elapsed() > patience);
     }
 
     #[test]
@@ -262,14 +267,14 @@ mod tests {
                 r#"{"errorDetail":{"message":"no such layer"},"error":"no such layer"}"#,
             );
         });
-        let error = load(&api, &mut |out| out.write_all(b"archive"), PATIENCE).unwrap_err();
+        let error = load(&api, &mut |out| out.write_all(b"archive"), GENEROUS).unwrap_err();
         assert!(error.to_string().ends_with("Docker engine: no such layer"), "{error}");
     }
 
     #[test]
     fn an_engine_that_goes_away_ends_the_writing() {
         let (_folder, api) = engine(|_| {});
-        let error = load(&api, &mut endless, PATIENCE).unwrap_err().to_string();
+        let error = load(&api, &mut endless, GENEROUS).unwrap_err().to_string();
         assert!(error.contains("the connection to the Docker engine broke"), "{error}");
     }
 
@@ -281,7 +286,7 @@ mod tests {
             out.write_all(&vec![7; 1 << 20])?;
             Err(io::Error::other("the bundle has changed"))
         };
-        let error = load(&api, &mut broken, PATIENCE).unwrap_err().to_string();
+        let error = load(&api, &mut broken, GENEROUS).unwrap_err().to_string();
         assert!(error.ends_with("the bundle has changed"), "{error}");
         assert!(!bodies.recv().unwrap().ends_with(b"0\r\n\r\n"));
     }
