@@ -81,7 +81,9 @@ impl Updater<'_> {
         {
             return Ok(false);
         }
-        if self.store.stuck()?.is_some() {
+        // What a failed first installation has left was set by nobody.
+        let never_installed = current.is_none() && !self.store.updates()?.is_empty();
+        if never_installed || self.store.stuck()?.is_some() {
             return Ok(false);
         }
         let version: Version = text.parse().map_err(|error| Error::Content {

@@ -31,6 +31,8 @@ fn a_first_installation_that_fails_leaves_nothing_running() {
     let error = device.apply(&version).unwrap_err();
     assert!(matches!(error, Error::Undone { .. }), "{error}");
     assert!(device.world.0.borrow().containers.is_empty());
+    // What it has left was set by nobody.
+    assert!(!device.run(|updater| updater.adopt()).unwrap());
     // The right bundle is accepted afterwards.
     device.apply(&Version::good("2.0.1")).unwrap();
     assert_eq!(device.expect_whole("installed"), "2.0.1");
