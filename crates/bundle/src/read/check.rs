@@ -112,13 +112,8 @@ impl<'a> Checker<'a> {
         let name = record.name.as_str();
         expect_size(name, size, record.size)?;
         let location = content.location()?;
-        let mut hasher = Hasher::new();
-        each_chunk(content, |bytes| {
-            hasher.update(bytes);
-            (self.progress)(bytes.len() as u64);
-        })?;
         let digest = record.sha256.0;
-        expect_digest(name, hasher.finish(), digest)?;
+        expect_digest(name, hash(content, self.progress)?, digest)?;
         Ok(Place { location, size, digest })
     }
 
@@ -218,6 +213,16 @@ pub(super) fn expect_size(name: &str, found: u64, expected: u64) -> Result<(), V
             expected,
         })
     }
+}
+
+/// The digest of what is left of `content`; `progress` is told of each piece.
+pub(super) fn hash(content: &mut Portion<'_>, progress: &dyn Fn(u64)) -> Result<Digest, VerifyError> {
+    let mut hasher = Hasher::new();
+    each_chunk(content, |bytes| {
+        hasher.update(bytes);
+        progress(bytes.len() as u64);
+    })?;
+    Ok(hasher.finish())
 }
 
 pub(super) fn expect_digest(name: &str, found: Digest, expected: Digest) -> Result<(), VerifyError> {

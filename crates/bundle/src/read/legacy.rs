@@ -12,19 +12,19 @@ use std::ops::ControlFlow;
 
 use semver::Version;
 
-use super::check::{Findings, Place, expect_digest, name_of, small};
+use super::check::{Findings, Place, expect_digest, hash, name_of, small};
 use super::error::VerifyError;
 use super::located::{Located as _, MemberReader, Portion};
 use super::tar::{Visit, nothing_follows, walk_as};
 use super::{Form, Origin, form};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::manifest::{
     AnyManifest, Backup, DataRule, EnvironmentKey, FileRecord, FileRole, FormatVersion, Health, LegacyManifest,
     MAX_MANIFEST_SIZE, MAX_SIZE, Manifest, ManifestError,
 };
 use crate::names::{EntryName, IMAGES, MANIFEST, ProductName};
 use crate::platform::Platform;
-use crate::stream::each_chunk;
+use crate::stream::drain;
 use crate::tar_entry::{Entry, HeaderError, LooseKind, parse_loosely};
 
 /// The compose file of every old bundle.
@@ -92,7 +92,7 @@ pub(super) fn is_unsigned<S: Read + Seek>(source: &mut S) -> Result<bool, Verify
             return Err(VerifyError::Unexpected(name.to_string()));
         }
         names.push(name.clone());
-        each_chunk(content, |_| {})?;
+        drain(content)?;
         Ok(ControlFlow::Continue(()))
     });
     let has = |wanted: &str| names.iter().any(|name| name.as_str() == wanted);
@@ -115,7 +115,7 @@ pub(super) fn read_manifest<S: Read + Seek>(source: &mut S) -> Result<Vec<u8>, V
             bytes = Some(small(name, size, MAX_MANIFEST_SIZE as u64, content)?);
             return Ok(ControlFlow::Break(()));
         }
-        each_chunk(content, |_| {})?;
+        drain(content)?;
         Ok(ControlFlow::Continue(()))
     })?;
     bytes.ok_or_else(|| VerifyError::Missing(MANIFEST.to_owned()))
@@ -196,12 +196,7 @@ impl Checker<'_> {
             return Err(VerifyError::EntryTooLarge { name, size, limit });
         }
         let location = content.location()?;
-        let mut hasher = Hasher::new();
-        each_chunk(content, |bytes| {
-            hasher.update(bytes);
-            (self.progress)(bytes.len() as u64);
-        })?;
-        let digest = hasher.finish();
+        let digest = hash(content, self.progress)?;
         self.files.insert(name.clone(), Place { location, size, digest });
         Ok(())
     }
