@@ -1,8 +1,8 @@
 //! What a build without a network cannot do, found before anything is built.
 //!
 //! `RUN` gets no network from BuildKit. But BuildKit itself fetches the frontend of a `# syntax=` line and what `ADD`
-//! names by URL, whatever `RUN` may do; so these are refused here, and crates that are not what Cargo.lock names. Images and stages that are not vendored are
-//! [`crate::pins`]' and [`crate::stages`]' to refuse. Does no input or output.
+//! names by URL, whatever `RUN` may do; so these are refused here, and crates that are not what Cargo.lock names. Images and
+//! stages that are not vendored are [`crate::pins`]' and [`crate::stages`]' to refuse. Does no input or output.
 
 use std::collections::BTreeSet;
 

@@ -233,7 +233,11 @@ impl Execution<'_> {
         if updater.exists() {
             fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
         }
-        let layouts: Vec<_> = self.layouts().collect();
+        // Of registry images, layers are mostly carried as they come.
+        let built = self.workspace.declaration.built_images();
+        let layouts: Vec<_> = built
+            .map(|image| bake::layout_folder(self.workspace, &image.name))
+            .collect();
         let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
         let done = AtomicBool::new(false);
         let present = &mut self.present;
