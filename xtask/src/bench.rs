@@ -6,9 +6,12 @@ mod pack;
 mod process;
 mod product;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 /// What can be measured.
@@ -29,6 +32,23 @@ pub struct Runs {
     /// Write the table to this file, too
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+}
+
+/// Shows a table, and writes it to `file` if one is named.
+fn publish(table: &str, file: Option<&Path>) -> Result<()> {
+    eprintln!("{table}");
+    match file {
+        Some(path) => fs::write(path, table).with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Measures and prints.

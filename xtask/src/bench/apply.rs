@@ -26,6 +26,7 @@ use super::{
     figures::Figures,
     process::{memory_of, peak_memory, signing_key},
     product::Product,
+    publish, remove,
 };
 use crate::{
     ci,
@@ -129,12 +130,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
     }
     engine.stop()?;
     Engine::wipe(Kind::Docker26Classic)?;
-    let table = measured.table(runs);
-    eprintln!("{table}");
-    if let Some(path) = write {
-        fs::write(path, table).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    publish(&measured.table(runs), write)
 }
 
 struct Turns<'a> {
@@ -457,11 +453,4 @@ fn size_of(path: &Path) -> u64 {
         // It may be gone again.
         Err(_) => fs::metadata(path).map_or(0, |file| file.len()),
     }
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    Ok(())
 }

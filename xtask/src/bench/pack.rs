@@ -16,13 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
     process::{peak_memory, signing_key},
     product::Product,
+    publish, remove,
 };
 use crate::{
     ci,
@@ -65,12 +66,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
         bench.turn(turn, &mut measured)?;
     }
     classic.stop()?;
-    let table = measured.table(runs);
-    eprintln!("{table}");
-    if let Some(path) = write {
-        fs::write(path, table).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    publish(&measured.table(runs), write)
 }
 
 struct Turns<'a> {
@@ -252,11 +248,4 @@ impl Measured {
         writeln!(out, "\nMedians of {runs} turns, with the least and the most.").ok();
         out
     }
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    Ok(())
 }
