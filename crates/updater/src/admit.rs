@@ -23,7 +23,7 @@ use crate::{
     files,
     health::{self, Question},
     legacy, load,
-    postgres::Postgres,
+    postgres::{DatabaseFacts, Postgres},
     preflight::{self, Disk, Gate, Inputs, Permissions},
     release,
     state::Event,
@@ -229,11 +229,9 @@ impl Updater<'_> {
         let engine = engine.clone();
         let current = self.store.current()?;
         let services = self.new_services(bundle, manifest, work)?;
-        let disk = self.disk(&engine, manifest, current.as_ref())?;
         let version_in_env = release::version_in_env(self.config, current.as_ref())?;
         let mut problems = Vec::new();
-        let known = services.as_deref().unwrap_or_default();
-        let database = match self.database(bundle, manifest, current.as_ref(), known, &engine.platform) {
+        let database = match self.database(manifest, current.as_ref()) {
             Ok(database) => database,
             Err(error) => {
                 problems.push(
@@ -246,6 +244,9 @@ impl Updater<'_> {
                 None
             }
         };
+        let disk = self.disk(&engine, manifest, database.map_or(0, |database| database.size))?;
+        let known = services.as_deref().unwrap_or_default();
+        let database = database.map(|database| (database.major, new_major(bundle, manifest, known, &engine.platform)));
         problems.extend(preflight::problems(&Inputs {
             manifest,
             current: current.as_ref(),
@@ -309,21 +310,9 @@ impl Updater<'_> {
         })
     }
 
-    fn disk(&self, engine: &EngineFacts, manifest: &Manifest, current: Option<&Release>) -> Result<Vec<Disk>> {
+    /// What is needed and free where images go, and where a dump of `dump` bytes goes.
+    fn disk(&self, engine: &EngineFacts, manifest: &Manifest, dump: u64) -> Result<Vec<Disk>> {
         let images = load::disk_needed(self.engine, &self.store, engine, manifest)?;
-        let dump = match (current, &manifest.backup) {
-            (Some(current), Some(backup)) => {
-                let stack = release::stack(self.config, current);
-                let postgres = Postgres {
-                    engine: self.engine,
-                    stack: &stack,
-                    backup,
-                };
-                // A database that does not answer is reported as such.
-                postgres.size().unwrap_or(0)
-            }
-            _ => 0,
-        };
         let mut disks = Vec::new();
         for (what, folder, needed) in [
             ("loading images", &engine.root, images),
@@ -346,37 +335,18 @@ impl Updater<'_> {
         Ok(disks)
     }
 
-    /// The database's major version now, and that of the new image where it says so.
-    fn database(
-        &self,
-        bundle: &mut Bundle,
-        manifest: &Manifest,
-        current: Option<&Release>,
-        services: &[Service],
-        platform: &Platform,
-    ) -> Result<Option<(u32, Option<u32>)>> {
+    /// The database that is saved; none if there is none.
+    fn database(&self, manifest: &Manifest, current: Option<&Release>) -> Result<Option<DatabaseFacts>> {
         let (Some(current), Some(backup)) = (current, &manifest.backup) else {
             return Ok(None);
         };
         let stack = release::stack(self.config, current);
-        let now = Postgres {
+        let postgres = Postgres {
             engine: self.engine,
             stack: &stack,
             backup,
-        }
-        .major()?;
-        let reference = services
-            .iter()
-            .find(|service| service.name == backup.service)
-            .and_then(|service| service.image.as_ref());
-        let image = manifest
-            .image_details
-            .iter()
-            .find(|image| Some(&image.reference) == reference);
-        let new = image
-            .and_then(|image| image.on(platform))
-            .and_then(|image| postgres_major(bundle, image));
-        Ok(Some((now, new)))
+        };
+        postgres.facts().map(Some)
     }
 
     fn restarts(&self, findings: &Findings, manifest: &Manifest) -> Result<Vec<String>> {
@@ -396,14 +366,7 @@ impl Updater<'_> {
     }
 
     fn is_healthy(&self, current: &Release) -> Result<bool> {
-        let stack = release::stack(self.config, current);
-        let manifest = release::manifest(current)?;
-        let question = Question {
-            stack: &stack,
-            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
-            only: None,
-        };
-        Ok(health::is_healthy(self.engine, question))
+        Ok(health::is_healthy(self.engine, &Question::about(self.config, current)?))
     }
 
     /// Copies what the switch replaces and what no release folder holds.
@@ -419,6 +382,18 @@ impl Updater<'_> {
 /// This program's version.
 pub(crate) fn version() -> Version {
     Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0))
+}
+
+/// The major version of PostgreSQL that a bundle brings, where its image says so.
+fn new_major(bundle: &mut Bundle, manifest: &Manifest, services: &[Service], platform: &Platform) -> Option<u32> {
+    let backup = manifest.backup.as_ref()?;
+    let service = services.iter().find(|service| service.name == backup.service)?;
+    let reference = service.image.as_ref()?;
+    let image = manifest
+        .image_details
+        .iter()
+        .find(|image| image.reference == *reference)?;
+    postgres_major(bundle, image.on(platform)?)
 }
 
 /// The major version that an image of PostgreSQL says to bring, in `PG_MAJOR`, as the official ones do.

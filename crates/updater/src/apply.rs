@@ -141,17 +141,13 @@ impl Updater<'_> {
 
     fn ask(&mut self, update: &Update, how: Asked) -> Result<()> {
         let to = self.release_after(update)?;
-        let first = self.first_services(update, &to)?;
-        let manifest = release::manifest(&to)?;
-        let stack = release::stack(self.config, &to);
         let question = Question {
-            stack: &stack,
-            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
-            only: first.as_deref(),
+            only: self.first_services(update, &to)?,
+            ..Question::about(self.config, &to)?
         };
         let mut facts = update.facts.clone();
         let (clock, progress) = (self.clock, self.progress);
-        let answer = how(self.engine, clock, question, &mut |text| {
+        let answer = how(self.engine, clock, &question, &mut |text| {
             note_health(&mut facts, clock, progress, text);
         });
         // What was seen is kept with the record, whatever it was.
@@ -161,17 +157,15 @@ impl Updater<'_> {
 
     /// In a gated update, the services that start before it is sure that the new version stays: the database and the one
     /// that migrates it.
-    pub(crate) fn first_services(&self, update: &Update, to: &Release) -> Result<Option<Vec<String>>> {
-        if !update.state.gated || update.state.phase == crate::state::Phase::Committing {
+    fn first_services(&self, update: &Update, to: &Release) -> Result<Option<Vec<String>>> {
+        if !update.state.gated {
             return Ok(None);
         }
-        let manifest = release::manifest(to)?;
-        let Some(manifest) = manifest else { return Ok(None) };
-        Ok(Some(first_services(&manifest)))
+        Ok(release::manifest(to)?.map(|manifest| first_services(&manifest)))
     }
 
     /// Dumps the running version's database; none if there is none.
-    pub(crate) fn dump(&mut self, update: &Update, suffix: &str) -> Result<Option<std::path::PathBuf>> {
+    fn dump(&mut self, update: &Update, suffix: &str) -> Result<Option<std::path::PathBuf>> {
         let Some(before) = self.release_before(update)? else {
             return Ok(None);
         };
@@ -256,12 +250,12 @@ fn name_of_replaced(update: &Update) -> String {
 type Asked = fn(
     &dyn crate::containers::ContainerEngine,
     &dyn crate::containers::Clock,
-    Question<'_>,
+    &Question,
     &mut dyn FnMut(String),
 ) -> Result<()>;
 
 /// The database, and the service that migrates it when it starts.
-pub(crate) fn first_services(manifest: &Manifest) -> Vec<String> {
+fn first_services(manifest: &Manifest) -> Vec<String> {
     let database = manifest.backup.as_ref().map(|backup| backup.service.clone());
     let migrating = manifest
         .data

@@ -52,6 +52,13 @@ pub fn list_of_part(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(list_name(bundle)))
 }
 
+/// The file beside a bundle that did not work, with what is known of why.
+pub fn diagnosis(bundle: &Path) -> PathBuf {
+    let mut name = bundle.as_os_str().to_owned();
+    name.push(".diagnostic.txt");
+    PathBuf::from(name)
+}
+
 /// Moves a bundle, durably, within a file system. May be repeated after it was interrupted.
 ///
 /// # Errors

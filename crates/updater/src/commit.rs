@@ -49,13 +49,8 @@ impl Updater<'_> {
             facts.downtime_ms = milliseconds_between(stopped_at, &self.clock.stamp());
             self.store.set_facts(update.id, &facts)?;
         }
-        let manifest = release::manifest(to)?;
-        let question = Question {
-            stack: &stack,
-            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
-            only: None,
-        };
-        if let Err(error) = health::wait(self.engine, self.clock, question, &mut |_| {}) {
+        let question = Question::about(self.config, to)?;
+        if let Err(error) = health::wait(self.engine, self.clock, &question, &mut |_| {}) {
             self.warn(
                 update.id,
                 format!("{error}; the update stays, because the version before cannot read the data any more"),
@@ -95,7 +90,7 @@ impl Updater<'_> {
             |text| String::from_utf8_lossy(&text).into_owned(),
         );
         // On a full disk, say: bringing the old version back must not fail for what is only said about it.
-        if let Err(error) = files::write(&with_suffix(&place, ".diagnostic.txt"), text.as_bytes(), 0o600) {
+        if let Err(error) = files::write(&bundle_files::diagnosis(&place), text.as_bytes(), 0o600) {
             self.progress
                 .note(&format!("warning: the diagnosis is not kept: {error}"));
         }
@@ -206,7 +201,7 @@ impl Updater<'_> {
         let old = bundles.len().saturating_sub(self.config.keep.failed);
         for path in bundles.iter().filter(|path| *path != latest).take(old) {
             bundle_files::remove(path)?;
-            files::remove(&with_suffix(path, ".diagnostic.txt"))?;
+            files::remove(&bundle_files::diagnosis(path))?;
         }
         Ok(())
     }
@@ -217,10 +212,4 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         .map_err(Error::io("read", folder))?
         .map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("read", folder)))
         .collect()
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

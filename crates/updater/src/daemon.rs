@@ -108,14 +108,13 @@ fn turn(
     intake: &mut Intake,
     heartbeat: &Heartbeat,
 ) -> Result<()> {
-    let nothing_new = intake.quiet_files(config, clock.elapsed())?.is_empty();
-    let _lock = Lock::take(&config.lock(), "updater daemon")?;
     let store = Store::open(&config.database())?;
-    // Nobody holds the lock, so whoever was at work has died, or could not write its record on a full disk.
-    let interrupted = store.active()?.is_some();
-    if nothing_new && !interrupted {
+    if intake.quiet_files(config, clock.elapsed())?.is_empty() && store.active()?.is_none() {
         return Ok(());
     }
+    // Where an update is under way and nobody holds the lock, whoever was at work has died, or could not write its record
+    // on a full disk.
+    let _lock = Lock::take(&config.lock(), "updater daemon")?;
     let _busy = heartbeat.busy();
     let mut updater = Updater::new(config, store, engine, clock, progress);
     updater.recover()?;

@@ -10,7 +10,10 @@ use bundle::manifest::Health;
 
 use crate::{
     Error, Result,
+    config::Config,
     containers::{Clock, ContainerEngine, ContainerFacts, ContainerHealth, Stack},
+    release,
+    store::Release,
 };
 
 /// The longest time for which "starting" extends the attempts.
@@ -23,20 +26,32 @@ const LOOK: Duration = Duration::from_secs(2);
 const DEFAULT: (u32, u32, u32) = (10, 5, 30);
 
 /// Whose health is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+#[derive(Clone, Debug)]
+pub struct Question {
     /// The stack that runs.
-    pub stack: &'a Stack,
+    pub stack: Stack,
     /// How the product is asked; without it only containers are looked at.
-    pub health: Option<&'a Health>,
+    pub health: Option<Health>,
     /// The services that are meant; all of the stack if none are named. Where some are named, the product as a whole
     /// cannot answer, so their containers do.
-    pub only: Option<&'a [String]>,
+    pub only: Option<Vec<String>>,
 }
 
-impl Question<'_> {
+impl Question {
+    /// Whether a release that runs is healthy, as its manifest says how to ask.
+    ///
+    /// # Errors
+    /// The manifest is there and cannot be read.
+    pub fn about(config: &Config, release: &Release) -> Result<Self> {
+        Ok(Self {
+            stack: release::stack(config, release),
+            health: release::manifest(release)?.and_then(|manifest| manifest.health),
+            only: None,
+        })
+    }
+
     fn limits(&self) -> (u32, Duration, Duration) {
-        let (attempts, interval, soak) = self.health.map_or(DEFAULT, |health| {
+        let (attempts, interval, soak) = self.health.as_ref().map_or(DEFAULT, |health| {
             (health.attempts, health.interval_seconds, health.soak_seconds)
         });
         (
@@ -47,8 +62,8 @@ impl Question<'_> {
     }
 
     fn containers(&self, engine: &dyn ContainerEngine) -> Result<Vec<ContainerFacts>> {
-        let mut containers = engine.containers(self.stack)?;
-        if let Some(only) = self.only {
+        let mut containers = engine.containers(&self.stack)?;
+        if let Some(only) = &self.only {
             containers.retain(|container| only.contains(&container.service));
         }
         Ok(containers)
@@ -60,14 +75,14 @@ impl Question<'_> {
         }
         if let Some(missing) = self
             .only
-            .into_iter()
+            .iter()
             .flatten()
             .find(|service| !containers.iter().any(|container| container.service == **service))
         {
             return Err(format!("{missing} has no container"));
         }
-        match (self.health, self.only) {
-            (Some(health), None) => engine.ask_health(self.stack, health),
+        match (&self.health, &self.only) {
+            (Some(health), None) => engine.ask_health(&self.stack, health),
             _ if containers.is_empty() => Err("there are no containers".to_owned()),
             _ => Ok(()),
         }
@@ -75,7 +90,7 @@ impl Question<'_> {
 }
 
 /// Asks once.
-pub fn is_healthy(engine: &dyn ContainerEngine, question: Question<'_>) -> bool {
+pub fn is_healthy(engine: &dyn ContainerEngine, question: &Question) -> bool {
     question
         .containers(engine)
         .is_ok_and(|containers| question.ask(engine, &containers).is_ok())
@@ -88,7 +103,7 @@ pub fn is_healthy(engine: &dyn ContainerEngine, question: Question<'_>) -> bool 
 pub fn wait(
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
-    question: Question<'_>,
+    question: &Question,
     seen: &mut dyn FnMut(String),
 ) -> Result<()> {
     let (attempts, interval, _) = question.limits();
@@ -131,7 +146,7 @@ pub fn wait(
 pub fn soak(
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
-    question: Question<'_>,
+    question: &Question,
     seen: &mut dyn FnMut(String),
 ) -> Result<()> {
     let (_, _, soak) = question.limits();

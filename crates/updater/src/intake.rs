@@ -2,7 +2,8 @@
 //!
 //! A file is taken when it has not changed for a moment, nobody has it open for writing, and it is whole: a copy that
 //! stalls looks finished, so a bundle that ends too early is waited for, and given up only when it has not grown for
-//! [`GIVEN_UP`]. The same goes for the parts of a bundle: they are taken when their list is there, and all that it names. A bundle that failed before is known by its manifest's digest and not tried again by itself.
+//! [`GIVEN_UP`]. The same goes for the parts of a bundle: they are taken when their list is there, and all that it names.
+//! A bundle that failed before is known by its manifest's digest and not tried again by itself.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +19,10 @@ use bundle::read::{VerifyError, read_manifest};
 use semver::Version;
 
 use crate::{
-    Error, Result, bundle_files,
+    Error, Result,
+    bundle_files::{self, Bundle},
     config::Config,
+    containers::EngineFacts,
     engine::{Opened, Updater},
     files,
     preflight::Permissions,
@@ -174,29 +177,20 @@ impl Updater<'_> {
                 return Ok(Some(Err(Error::refused(text, "updater status"))));
             }
         }
-        let (version, changelog, digest) = match &opened {
-            Ok(bundle) => (
-                bundle.manifest().version.clone(),
-                bundle.manifest().changelog.clone(),
-                Some(bundle.manifest_digest()),
-            ),
+        let update = match opened {
+            Ok(bundle) => {
+                let engine = self.engine.facts()?;
+                self.enter(path, bundle, engine, Permissions::default())?
+            }
             // Recorded all the same: whoever dropped it looks for why nothing happened.
-            Err(_) => (version_of(path).unwrap_or(Version::new(0, 0, 0)), String::new(), None),
+            Err(_) => self.add(&NewUpdate {
+                version: version_of(path).unwrap_or(Version::new(0, 0, 0)),
+                changelog: String::new(),
+                bundle: Some(path.to_owned()),
+                manifest_digest: None,
+                file_size: bundle_files::size(path),
+            })?,
         };
-        let update = self.add(&NewUpdate {
-            version,
-            changelog,
-            bundle: Some(path.to_owned()),
-            manifest_digest: digest,
-            file_size: bundle_files::size(path),
-        })?;
-        if let Ok(bundle) = opened {
-            self.keep_open(Opened {
-                update: update.id,
-                bundle,
-                engine: self.engine.facts()?,
-            });
-        }
         match self.apply(update.id) {
             Err(error @ Error::Store(_)) => Err(error),
             outcome => Ok(Some(outcome)),
@@ -209,26 +203,40 @@ impl Updater<'_> {
     /// It is refused, or the record cannot be written.
     pub fn take_by_hand(&mut self, path: &Path, permissions: Permissions) -> Result<Update> {
         let bundle = self.open_path(path)?;
-        let digest = bundle.manifest_digest();
-        self.store.forgive(&digest)?;
+        let engine = self.engine.facts()?;
+        self.enter_by_hand(path, bundle, engine, permissions)
+    }
+
+    /// As [`Updater::take_by_hand`], for a bundle that was verified already.
+    pub(crate) fn enter_by_hand(
+        &mut self,
+        path: &Path,
+        bundle: Bundle,
+        engine: EngineFacts,
+        permissions: Permissions,
+    ) -> Result<Update> {
+        self.store.forgive(&bundle.manifest_digest())?;
+        self.enter(path, bundle, engine, permissions)
+    }
+
+    /// Records a verified bundle as an update that waits, and keeps it open for it.
+    fn enter(&mut self, path: &Path, bundle: Bundle, engine: EngineFacts, permissions: Permissions) -> Result<Update> {
         let update = self.add(&NewUpdate {
             version: bundle.manifest().version.clone(),
             changelog: bundle.manifest().changelog.clone(),
             bundle: Some(path.to_owned()),
-            manifest_digest: Some(digest),
+            manifest_digest: Some(bundle.manifest_digest()),
             file_size: bundle_files::size(path),
         })?;
-        self.store.set_facts(
-            update.id,
-            &Facts {
-                allow_downgrade: permissions.downgrade,
-                ..Facts::default()
-            },
-        )?;
+        let facts = Facts {
+            allow_downgrade: permissions.downgrade,
+            ..Facts::default()
+        };
+        self.store.set_facts(update.id, &facts)?;
         self.keep_open(Opened {
             update: update.id,
             bundle,
-            engine: self.engine.facts()?,
+            engine,
         });
         self.store.update(update.id)
     }
@@ -243,7 +251,7 @@ impl Updater<'_> {
         };
         let place = folder.join(name);
         if let Some(why) = why {
-            let note = folder.join(format!("{}.diagnostic.txt", name.to_string_lossy()));
+            let note = bundle_files::diagnosis(&place);
             if !note.exists() {
                 files::write(&note, format!("{why}\n").as_bytes(), 0o600)?;
             }

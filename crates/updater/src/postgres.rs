@@ -24,6 +24,15 @@ const COMPLETE: &str = "-- PostgreSQL database dump complete";
 /// How much of a dump's end is looked at for them; newer versions write a line more.
 const END: u64 = 512;
 
+/// What a database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseFacts {
+    /// The server's major version.
+    pub major: u32,
+    /// The size on the disk in bytes: a dump is hardly ever larger.
+    pub size: u64,
+}
+
 /// A database in a running stack.
 pub struct Postgres<'a> {
     /// The engine.
@@ -35,31 +44,24 @@ pub struct Postgres<'a> {
 }
 
 impl Postgres<'_> {
-    /// The server's major version.
+    /// What the server and the database are.
     ///
     /// # Errors
     /// The database does not answer.
-    pub fn major(&self) -> Result<u32> {
-        let text = self.ask(&self.backup.database, "SHOW server_version_num")?;
-        let number: u32 = text.trim().parse().map_err(|_| {
+    pub fn facts(&self) -> Result<DatabaseFacts> {
+        let question = "SELECT current_setting('server_version_num'), pg_database_size(current_database())";
+        let answer = self.ask(&self.backup.database, question)?;
+        let answer = answer.trim();
+        let facts = answer.split_once('|').and_then(|(version, size)| {
+            Some(DatabaseFacts {
+                major: version.parse::<u32>().ok()? / 10_000,
+                size: size.parse().ok()?,
+            })
+        });
+        facts.ok_or_else(|| {
             Error::engine(
-                "ask the database for its version",
-                format!("it answered `{}`", text.trim()),
-            )
-        })?;
-        Ok(number / 10_000)
-    }
-
-    /// The size of the database on the disk in bytes: a dump is hardly ever larger.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub fn size(&self) -> Result<u64> {
-        let text = self.ask(&self.backup.database, "SELECT pg_database_size(current_database())")?;
-        text.trim().parse().map_err(|_| {
-            Error::engine(
-                "ask the database for its size",
-                format!("it answered `{}`", text.trim()),
+                "ask the database for its version and size",
+                format!("it answered `{answer}`"),
             )
         })
     }

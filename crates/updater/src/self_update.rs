@@ -25,7 +25,7 @@ use std::{
 };
 
 use bundle::{
-    Digest, Hasher, Platform,
+    Digest, Platform,
     manifest::{FileRecord, FileRole, Manifest},
 };
 use semver::Version;
@@ -368,13 +368,6 @@ fn read_digest(path: &Path) -> Result<Option<Digest>> {
 
 /// The digest of a file's content.
 pub(crate) fn digest_of(path: &Path) -> Result<Digest> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match io::Read::read(&mut file, &mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
+    let hashed = File::open(path).and_then(bundle::hash_all);
+    hashed.map(|(digest, _)| digest).map_err(Error::io("read", path))
 }

@@ -201,11 +201,11 @@ impl Updater<'_> {
         let only = [service.to_owned()];
         self.engine.up(&stack, Services::Only(&only))?;
         let question = Question {
-            stack: &stack,
+            stack,
             health: None,
-            only: Some(&only),
+            only: Some(only.to_vec()),
         };
-        health::wait(self.engine, self.clock, question, &mut |_| {})
+        health::wait(self.engine, self.clock, &question, &mut |_| {})
     }
 
     /// Images that a person removed are loaded again from the bundle in `applied/`.
@@ -279,16 +279,10 @@ impl Updater<'_> {
 
     /// The version that was brought back is healthy, or at least as well as it was.
     fn expect_health(&mut self, update: &Update, release: &Release) -> Result<()> {
-        let manifest = release::manifest(release)?;
-        let stack = release::stack(self.config, release);
-        let question = Question {
-            stack: &stack,
-            health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
-            only: None,
-        };
+        let question = Question::about(self.config, release)?;
         let mut facts = self.store.update(update.id)?.facts;
         let (clock, progress) = (self.clock, self.progress);
-        let answer = health::wait(self.engine, clock, question, &mut |text| {
+        let answer = health::wait(self.engine, clock, &question, &mut |text| {
             note_health(&mut facts, clock, progress, text);
         });
         self.store.set_facts(update.id, &facts)?;

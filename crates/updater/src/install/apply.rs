@@ -14,15 +14,15 @@ use semver::Version;
 use super::Report;
 use crate::{
     Error, Result,
-    bundle_files::{self, Bundle},
+    bundle_files::Bundle,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts, Services},
-    engine::{Opened, Updater},
+    engine::Updater,
     health::{self, Question},
     load,
     preflight::Permissions,
     release,
-    store::{Facts, NewUpdate, Release, Store},
+    store::{Release, Store},
 };
 
 /// How it went.
@@ -79,28 +79,8 @@ pub(super) fn apply(
             mend(&mut updater, current, own.as_mut(), &facts)?;
         }
     }
-    let digest = bundle.manifest_digest();
-    updater.store.forgive(&digest)?;
-    let update = updater.add(&NewUpdate {
-        version: version.clone(),
-        changelog: bundle.manifest().changelog.clone(),
-        bundle: Some(path.to_owned()),
-        manifest_digest: Some(digest),
-        file_size: bundle_files::size(path),
-    })?;
-    updater.store.set_facts(
-        update.id,
-        &Facts {
-            allow_downgrade: permissions.downgrade,
-            ..Facts::default()
-        },
-    )?;
     // It was verified a moment ago, from this very file.
-    updater.keep_open(Opened {
-        update: update.id,
-        bundle,
-        engine: facts,
-    });
+    let update = updater.enter_by_hand(path, bundle, facts, permissions)?;
     updater.apply(update.id)?;
     report.notes.extend(updater.store.update(update.id)?.facts.warnings);
     report
@@ -130,21 +110,15 @@ fn mend(
     facts: &EngineFacts,
 ) -> Result<Vec<String>> {
     let mut mended = load_missing(updater, current, bundle, facts)?;
-    let stack = release::stack(updater.config, current);
-    let manifest = release::manifest(current)?;
-    let question = Question {
-        stack: &stack,
-        health: manifest.as_ref().and_then(|manifest| manifest.health.as_ref()),
-        only: None,
-    };
+    let question = Question::about(updater.config, current)?;
     let healthy = mended.is_empty()
         && updater.config.compose().is_file()
         && updater.config.env().is_file()
-        && health::is_healthy(updater.engine, question);
+        && health::is_healthy(updater.engine, &question);
     release::activate(updater.config, updater.engine, current, Services::All)?;
     updater.expect_images(current, None)?;
     let progress = updater.progress;
-    health::wait(updater.engine, updater.clock, question, &mut |text| {
+    health::wait(updater.engine, updater.clock, &question, &mut |text| {
         progress.note(&text);
     })?;
     if !healthy {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bundle::Digest;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 use semver::Version;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     set,
 };
 use crate::{
-    Error, Result, crash,
+    Result, crash,
     state::{Event, Phase, State},
 };
 
@@ -67,10 +67,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn active(&self) -> Result<Option<Update>> {
-        Ok(self
-            .updates()?
-            .into_iter()
-            .find(|update| update.state.phase.is_active()))
+        self.newest_in(Phase::is_active)
     }
 
     /// The update that is stuck, if one is.
@@ -78,10 +75,18 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn stuck(&self) -> Result<Option<Update>> {
-        Ok(self
-            .updates()?
-            .into_iter()
-            .find(|update| update.state.phase == Phase::Stuck))
+        self.newest_in(|phase| phase == Phase::Stuck)
+    }
+
+    /// The newest update in one of the phases that are `wanted`.
+    fn newest_in(&self, wanted: impl Fn(Phase) -> bool) -> Result<Option<Update>> {
+        let phases = Phase::ALL.into_iter().filter(|phase| wanted(*phase));
+        let phases: Vec<_> = phases.map(|phase| format!("'{}'", phase.name())).collect();
+        let sql = format!(
+            "SELECT {UPDATE_COLUMNS} FROM \"update\" WHERE phase IN ({}) ORDER BY id DESC LIMIT 1",
+            phases.join(", ")
+        );
+        Ok(self.connection.query_row(&sql, [], update_of_row).optional()?)
     }
 
     /// Records that `event` happened to an update, and everything that comes with it, at once.
@@ -138,16 +143,6 @@ impl Store {
         transaction.commit()?;
         crash::point(&format!("after {}", event.name()));
         Ok(state)
-    }
-
-    /// Records what went wrong.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn set_error(&mut self, id: i64, error: &str) -> Result<()> {
-        self.connection
-            .execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
-        Ok(())
     }
 
     /// Whether an update was ever in a phase since it was begun last.
@@ -231,21 +226,5 @@ impl Store {
             })
         })?;
         Ok(entries.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// Forgets an update that is at rest and that nothing depends on.
-    ///
-    /// # Errors
-    /// It is under way or stuck, or the database cannot be written.
-    pub fn forget(&mut self, id: i64) -> Result<()> {
-        let update = self.update(id)?;
-        if update.state.phase.is_active() || update.state.phase == Phase::Stuck {
-            return Err(Error::refused(
-                format!("{} is {}", update.version, update.state.phase),
-                "wait until it has ended",
-            ));
-        }
-        self.connection.execute("DELETE FROM \"update\" WHERE id = ?1", [id])?;
-        Ok(())
     }
 }

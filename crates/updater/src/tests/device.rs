@@ -38,6 +38,18 @@ pub(super) struct Snapshot {
     machine: Machine,
 }
 
+/// The configuration of a device whose folders are all in `root`, and made.
+pub(super) fn config_in(root: &Path) -> Config {
+    let config = Config {
+        folder: root.join("opt"),
+        state: root.join("state"),
+        etc: root.join("etc"),
+        ..Config::for_product(&"app".parse().unwrap())
+    };
+    config.make_folders().unwrap();
+    config
+}
+
 fn copy_all(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -71,13 +83,7 @@ impl Device {
         }
         .unwrap();
         let root = folder.path();
-        let config = Config {
-            folder: root.join("opt"),
-            state: root.join("state"),
-            etc: root.join("etc"),
-            ..Config::for_product(&"app".parse().unwrap())
-        };
-        config.make_folders().unwrap();
+        let config = config_in(root);
         let key = generate(None).unwrap();
         trust::add(&config.trusted_keys(), key.public()).unwrap();
         Self {
@@ -151,6 +157,13 @@ impl Device {
 
     pub(super) fn update(&self) -> Update {
         self.store().updates().unwrap().remove(0)
+    }
+
+    /// Somebody removes every image that no container uses.
+    pub(super) fn remove_unused_images(&self) {
+        let mut machine = self.world.0.borrow_mut();
+        let used: Vec<_> = machine.containers.values().map(|container| container.image).collect();
+        machine.images.retain(|id, _| used.contains(id));
     }
 
     /// Remembers everything as it is now.

@@ -128,11 +128,7 @@ fn images_of_an_earlier_start_are_loaded_again() {
 fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
     let device = Device::without_keys().having(&Version::old("2.0.0"));
     device.apply(&Version::readable("2.1.0")).unwrap();
-    {
-        let mut machine = device.world.0.borrow_mut();
-        let used: Vec<_> = machine.containers.values().map(|container| container.image).collect();
-        machine.images.retain(|id, _| used.contains(id));
-    }
+    device.remove_unused_images();
     let id = device.update().id;
     device.run(|updater| updater.roll_back(id, None)).unwrap();
     assert_eq!(device.expect_whole("rolled back"), "2.0.0");

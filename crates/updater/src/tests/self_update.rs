@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     bundles::{self, More, Version},
-    device::Device,
+    device::{Device, config_in},
 };
 use crate::{
     Result,
@@ -41,14 +41,7 @@ struct Installation {
 impl Installation {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        let config = Config {
-            folder: root.join("opt"),
-            state: root.join("state"),
-            etc: root.join("etc"),
-            ..Config::for_product(&"app".parse().unwrap())
-        };
-        config.make_folders().unwrap();
+        let config = config_in(folder.path());
         install_old(&config);
         Self { folder, config }
     }

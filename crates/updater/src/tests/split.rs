@@ -192,11 +192,7 @@ fn removed_together_when_no_rollback_needs_them() {
     let device = Device::with(&Version::split("2.0.0"));
     device.apply(&Version::split("2.1.0")).unwrap();
     // Somebody removes images of the version before: they come from its parts.
-    {
-        let mut machine = device.world.0.borrow_mut();
-        let used: Vec<_> = machine.containers.values().map(|container| container.image).collect();
-        machine.images.retain(|id, _| used.contains(id));
-    }
+    device.remove_unused_images();
     let id = device.update().id;
     device.run(|updater| updater.roll_back(id, None)).unwrap();
     assert_eq!(device.expect_whole("rolled back"), "2.0.0");

@@ -477,8 +477,7 @@ impl World {
     fn sql(&self, sql: &str) -> Result<String> {
         let names: Vec<_> = sql.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         match sql.split(' ').next().unwrap() {
-            "SHOW" => Ok("170004\n".to_owned()),
-            "SELECT" if sql.contains("pg_database_size") => Ok("1000\n".to_owned()),
+            "SELECT" if sql.contains("pg_database_size") => Ok("170004|1000\n".to_owned()),
             "SELECT" if sql.contains("pg_terminate_backend") => Ok(String::new()),
             "SELECT" => {
                 let name = sql.split('\'').nth(1).unwrap();
