@@ -26,10 +26,13 @@ use crate::{
     postgres::{DatabaseFacts, Postgres},
     preflight::{self, Disk, Gate, Inputs, Permissions},
     release,
-    state::Event,
+    state::{Event, Phase},
     store::{Change, Release, Update},
     trust,
 };
+
+/// The environment that goes with the new compose file.
+const NEW_ENV: &str = "new-env";
 
 /// No image configuration is larger, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -47,8 +50,11 @@ pub struct Plan {
     pub changelog: String,
     /// Bytes of layers that the engine lacks and is sent.
     pub bytes_to_send: u64,
-    /// The services that are recreated.
+    /// The services whose containers are made anew; all others run on.
     pub restarts: Vec<String>,
+    /// About how long they will not answer, in seconds: by the last update of the kind, or else at least that long; none if
+    /// nothing tells.
+    pub expected_downtime_seconds: Option<u64>,
     /// Whether services stop for the migration.
     pub gated: bool,
     /// What rolling back will mean afterwards.
@@ -180,13 +186,14 @@ impl Updater<'_> {
         let manifest = bundle.manifest().clone().into_inner();
         let engine = self.engine.facts()?;
         let work = self.config.work().join(format!("plan-{}", std::process::id()));
-        let findings = self.examine(&mut bundle, &manifest, &work, permissions, &engine);
+        let found = self.examine(&mut bundle, &manifest, &work, permissions, &engine);
+        let found = found.and_then(|findings| Ok((self.restarts(&findings, &manifest, &work)?, findings)));
         files::remove(&work)?;
-        let findings = findings?;
-        let restarts = self.restarts(&findings, &manifest)?;
+        let (restarts, findings) = found?;
+        let gated = findings.gate == Gate::Gated;
         let rollback = match &findings.current {
             None => "nothing was installed before, so there is nothing to go back to".to_owned(),
-            Some(current) if findings.gate == Gate::Gated => format!(
+            Some(current) if gated => format!(
                 "{} cannot read the data afterwards: once the update is complete, going back discards what was written since",
                 current.version
             ),
@@ -201,8 +208,9 @@ impl Updater<'_> {
             signed_by: bundle.signed_by().map(|key| key.id().to_string()),
             changelog: manifest.changelog.clone(),
             bytes_to_send: load::missing_bytes(self.engine, &self.store, &findings.engine, &manifest)?,
+            expected_downtime_seconds: self.expected_downtime(&manifest, &restarts, gated)?,
             restarts,
-            gated: findings.gate == Gate::Gated,
+            gated,
             rollback,
             disk: findings
                 .disk
@@ -288,11 +296,11 @@ impl Updater<'_> {
     /// Writes the new compose file and the environment that goes with it into `work`.
     pub(crate) fn write_new_files(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Stack> {
         use bundle::manifest::FileRole;
-        let compose = work.join("new-compose.yml");
+        let stack = self.new_stack(work);
         let file = manifest.files.iter().find(|file| file.role == FileRole::Compose);
         let file = file.ok_or_else(|| Error::refused("the bundle has no compose file", "make it again"))?;
-        let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &compose))?;
-        files::write_with(&compose, 0o644, |out| std::io::copy(&mut content, out).map(drop))?;
+        let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &stack.file))?;
+        files::write_with(&stack.file, 0o644, |out| std::io::copy(&mut content, out).map(drop))?;
         let env_path = self.config.env();
         let old = match fs::read_to_string(&env_path) {
             Ok(text) => text,
@@ -301,13 +309,18 @@ impl Updater<'_> {
         };
         let mut env = EnvFile::parse(&old);
         release::complete(&mut env, &manifest.environment, &manifest.version.to_string())?;
-        let env_file = work.join("new-env");
-        files::write(&env_file, env.text().as_bytes(), 0o600)?;
-        Ok(Stack {
+        files::write(&work.join(NEW_ENV), env.text().as_bytes(), 0o600)?;
+        Ok(stack)
+    }
+
+    /// The project as the new files in `work` make it.
+    fn new_stack(&self, work: &Path) -> Stack {
+        Stack {
             folder: self.config.folder.clone(),
-            files: vec![compose],
-            env_file: Some(env_file),
-        })
+            file: work.join("new-compose.yml"),
+            pins: None,
+            env_file: Some(work.join(NEW_ENV)),
+        }
     }
 
     /// What is needed and free where images go, and where a dump of `dump` bytes goes.
@@ -349,20 +362,46 @@ impl Updater<'_> {
         postgres.facts().map(Some)
     }
 
-    fn restarts(&self, findings: &Findings, manifest: &Manifest) -> Result<Vec<String>> {
+    /// The services that are made anew, by the new files in `work`.
+    fn restarts(&self, findings: &Findings, manifest: &Manifest, work: &Path) -> Result<Vec<String>> {
+        // What stands against the update is said already.
         let Ok(services) = &findings.services else {
             return Ok(Vec::new());
         };
-        let Some(current) = findings.current.as_ref().filter(|_| !manifest.is_legacy()) else {
+        if findings.current.is_none() || manifest.is_legacy() {
             // Nothing was installed, or nothing tells what the images will be.
             return Ok(services.iter().map(|service| service.name.clone()).collect());
+        }
+        let Ok(pins) = release::pins(services, manifest, &findings.engine) else {
+            return Ok(Vec::new());
         };
-        let pins = release::pins(services, manifest, &findings.engine)?;
-        Ok(pins
+        self.engine.changed(&Stack {
+            pins: Some(release::write_pins(work, &pins)?),
+            ..self.new_stack(work)
+        })
+    }
+
+    /// See [`Plan::expected_downtime_seconds`].
+    fn expected_downtime(&self, manifest: &Manifest, restarts: &[String], gated: bool) -> Result<Option<u64>> {
+        if restarts.is_empty() {
+            return Ok(Some(0));
+        }
+        let updates = self.store.updates()?;
+        let mut before = updates
             .iter()
-            .filter(|(service, pin)| current.pins.get(*service).is_none_or(|old| old.id != pin.id))
-            .map(|(service, _)| service.clone())
-            .collect())
+            .filter(|update| {
+                update.from.is_some() && update.state.phase == Phase::Completed && update.state.gated == gated
+            })
+            .map(|update| match gated {
+                true => update.facts.downtime_ms,
+                false => Some(update.facts.compose_ms),
+            });
+        Ok(match before.next().flatten() {
+            Some(milliseconds) => Some(milliseconds.div_ceil(1000)),
+            // Writing starts only when the new version has stayed healthy.
+            None if gated => manifest.health.as_ref().map(|health| health.soak_seconds.into()),
+            None => None,
+        })
     }
 
     fn is_healthy(&self, current: &Release) -> Result<bool> {

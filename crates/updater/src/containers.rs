@@ -115,7 +115,7 @@ pub struct ContainerFacts {
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// The image that it names.
+    /// The image that it names, whatever it is pinned to.
     pub image: Option<String>,
     /// Whether it is built on the spot, which a device cannot.
     pub builds: bool,
@@ -126,8 +126,10 @@ pub struct Service {
 pub struct Stack {
     /// The project's folder, which relative paths start from and whose `.env` is read.
     pub folder: PathBuf,
-    /// The compose files, later ones over earlier ones.
-    pub files: Vec<PathBuf>,
+    /// The compose file.
+    pub file: PathBuf,
+    /// The file that pins each service's image and says nothing else, read over the compose file; none if tags decide.
+    pub pins: Option<PathBuf>,
     /// The environment file, if it is not the folder's own.
     pub env_file: Option<PathBuf>,
 }
@@ -204,8 +206,14 @@ pub trait ContainerEngine {
     /// The engine does not answer.
     fn containers(&self, stack: &Stack) -> Result<Vec<ContainerFacts>>;
 
+    /// The services whose containers [`ContainerEngine::up`] makes, makes anew or restarts; all others keep running.
+    ///
+    /// # Errors
+    /// Compose refuses the files, or the engine does not answer.
+    fn changed(&self, stack: &Stack) -> Result<Vec<String>>;
+
     /// Makes the services what the files say: recreates what changed, starts what is missing, removes what is no longer
-    /// there unless only some services are meant. Builds and pulls nothing.
+    /// there unless only some services are meant. What did not change runs on. Builds and pulls nothing.
     ///
     /// # Errors
     /// Compose fails.

@@ -4,8 +4,10 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -14,6 +16,12 @@ use rustix::{
 };
 
 use crate::{Error, Result, files};
+
+/// How often a lock that is held is tried again.
+const LOOKS: u32 = 10;
+
+/// How long is waited in between.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to act, until it is dropped.
 #[derive(Debug)]
@@ -37,18 +45,16 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(Error::io("open", path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(Error::io("read", path))?;
-                let holder = match holder.trim() {
-                    "" => "another updater".to_owned(),
-                    holder => holder.to_owned(),
-                };
+        // Whoever only looks holds it for an instant.
+        for left in (0..LOOKS).rev() {
+            if try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)? {
+                break;
+            }
+            if left == 0 {
+                let holder = read_holder(&mut file, path)?;
                 return Err(Error::Busy { holder });
             }
-            Err(error) => return Err(Error::io("lock", path)(error.into())),
+            thread::sleep(PAUSE);
         }
         let holder = format!("`{what}` (process {})\n", std::process::id());
         file.set_len(0)
@@ -57,6 +63,39 @@ impl Lock {
             .map_err(Error::io("write", path))?;
         Ok(Self { _file: file })
     }
+
+    /// Who holds the lock in the file `path`, if anybody does. Is in nobody's way.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn holder(path: &Path) -> Result<Option<String>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        match try_lock(&file, path, FlockOperation::NonBlockingLockShared)? {
+            true => Ok(None),
+            false => read_holder(&mut file, path).map(Some),
+        }
+    }
+}
+
+fn try_lock(file: &File, path: &Path, how: FlockOperation) -> Result<bool> {
+    match flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(Error::io("lock", path)(error.into())),
+    }
+}
+
+fn read_holder(file: &mut File, path: &Path) -> Result<String> {
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).map_err(Error::io("read", path))?;
+    Ok(match holder.trim() {
+        "" => "another updater".to_owned(),
+        holder => holder.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +110,13 @@ mod tests {
         let second = Lock::take(&path, "updater rollback").unwrap_err().to_string();
         assert!(second.contains("updater apply a.tar.gz"), "{second}");
         assert!(second.contains(&std::process::id().to_string()), "{second}");
+        assert_eq!(Lock::holder(&path).unwrap().unwrap_or_default(), {
+            let text = std::fs::read_to_string(&path).unwrap();
+            text.trim().to_owned()
+        });
         drop(first);
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        assert_eq!(Lock::holder(&folder.path().join("none")).unwrap(), None);
         Lock::take(&path, "updater rollback").unwrap();
     }
 }

@@ -34,7 +34,7 @@ use crate::{
 const MANIFEST: &str = "manifest.json";
 /// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
-const OVERRIDE: &str = "images.json";
+const PINS: &str = "images.json";
 /// The folder of the extra files inside of a release's folder.
 const EXTRA: &str = "files";
 
@@ -76,20 +76,22 @@ pub fn prepare(config: &Config, bundle: &mut Bundle, folder: &Path, pins: &BTree
         message,
     })?;
     files::write(&path, &json, 0o644)?;
-    write_override(folder, pins)
+    write_pins(folder, pins).map(drop)
 }
 
-/// Writes which image each service runs.
+/// Writes which image each service runs, as a file for Compose in `folder`.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write_override(folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<()> {
+pub fn write_pins(folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
     let services: BTreeMap<_, _> = pins
         .iter()
         .map(|(service, pin)| (service, json!({ "image": pin.id })))
         .collect();
     let text = format!("{:#}\n", json!({ "services": services }));
-    files::write(&folder.join(OVERRIDE), text.as_bytes(), 0o644)
+    let path = folder.join(PINS);
+    files::write(&path, text.as_bytes(), 0o644)?;
+    Ok(path)
 }
 
 /// Which image each service runs, by the compose file's references and this engine's IDs.
@@ -149,10 +151,10 @@ pub fn manifest(release: &Release) -> Result<Option<Manifest>> {
 
 /// The compose project of a release, once it is the active one.
 pub fn stack(config: &Config, release: &Release) -> Stack {
-    let override_file = release.folder.as_ref().map(|folder| folder.join(OVERRIDE));
     Stack {
         folder: config.folder.clone(),
-        files: std::iter::once(config.compose()).chain(override_file).collect(),
+        file: config.compose(),
+        pins: release.folder.as_ref().map(|folder| folder.join(PINS)),
         env_file: None,
     }
 }

@@ -99,7 +99,7 @@ impl Updater<'_> {
         if let Some((_, bytes)) = &manifest {
             files::write(&folder.join(MANIFEST), bytes, 0o644)?;
         }
-        release::write_override(&folder, &pins)?;
+        release::write_pins(&folder, &pins)?;
         let data = manifest.map_or_else(DataRule::default, |(manifest, _)| manifest.data);
         let id = self.store.add_release(&Release {
             id: 0,
@@ -121,7 +121,8 @@ impl Updater<'_> {
     fn pins_by_hand(&self, version: &Version) -> Result<BTreeMap<String, Pin>> {
         let stack = Stack {
             folder: self.config.folder.clone(),
-            files: vec![self.config.compose()],
+            file: self.config.compose(),
+            pins: None,
             env_file: None,
         };
         let mut pins = BTreeMap::new();

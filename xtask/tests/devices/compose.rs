@@ -38,7 +38,8 @@ fn stack(lab: &Lab) -> Stack {
     fs::write(folder.join(".env"), environment).unwrap();
     Stack {
         folder,
-        files: vec!["compose.yml".into()],
+        file: "compose.yml".into(),
+        pins: None,
         env_file: None,
     }
 }

@@ -15,6 +15,7 @@ mod load;
 mod refused;
 #[path = "../../../crates/updater/tests/it/sample.rs"]
 mod sample;
+mod self_update;
 mod site;
 mod updates;
 mod versions;

@@ -50,7 +50,7 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
         site.names("opt/updates/applied"),
         ["webmacs-update-2.0.0-amd64.tar.gz", "webmacs-update-2.1.0-amd64.tar.gz"]
     );
-    // What did not change was not restarted. Compose 2.26 recreates what depends on what has changed, too.
+    // What did not change was not restarted.
     let after = site.containers();
     assert_eq!(before["db"], after["db"]);
     assert_ne!(before["backend"].id, after["backend"].id);
@@ -74,6 +74,25 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
     witness.expect_writes();
     site.expect_nothing_lost(&witness);
     assert!(site.readings_of_controller() > 20);
+
+    // Of 2.1.0 and 2.5.0 only the version differs, which only the backend is told. What depends on it runs on.
+    let bundle = site.bundle(&V2_1_0);
+    let older = |more: &[&str]| {
+        let arguments = [&["apply", "--allow-downgrade", bundle.to_str().unwrap()], more].concat();
+        site.run(&arguments).expect(0).stdout
+    };
+    let planned: serde_json::Value = serde_json::from_str(&older(&["--plan", "--json"])).unwrap();
+    assert_eq!(planned["restarts"], serde_json::json!(["backend"]), "{planned}");
+    let before = site.containers();
+    older(&[]);
+    site.expect_runs(&V2_1_0);
+    let after = site.containers();
+    for service in ["db", "controller", "frontend"] {
+        assert_eq!(before[service], after[service]);
+    }
+    assert_ne!(before["backend"].id, after["backend"].id);
+    witness.expect_writes();
+    site.expect_nothing_lost(&witness);
 }
 
 /// Applies a version that does not work: `runs` goes on.

@@ -192,7 +192,7 @@ impl Bundles {
     }
 
     /// A key of these tests, kept with the bundles that it signed.
-    fn secret_key(&self) -> String {
+    pub(crate) fn secret_key(&self) -> String {
         let item = self.cache.item("bundle-key", "1");
         item.make(|folder| {
             let key = generate(None)?;

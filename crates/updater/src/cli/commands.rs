@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
-    path::Path,
 };
 
 use clap::CommandFactory as _;
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     Error, Exit, Result,
     config::Config,
-    containers::{ContainerEngine as _, SystemClock},
+    containers::{ContainerEngine, SystemClock},
     daemon,
     docker::Docker,
     engine::Updater,
@@ -103,9 +102,8 @@ fn execute(cli: Cli) -> Result<Exit> {
         }
         Command::Rollback(arguments) => roll_back(&config()?, &arguments).map(done),
         Command::Retry(json) => {
-            let config = config()?;
-            acting(&config, "updater retry", |updater| updater.retry())?;
-            status(&config, json).map(done)
+            let retry = |updater: &mut Updater<'_>| updater.retry().map(drop);
+            acting_and_showing(&config()?, "updater retry", json, retry).map(done)
         }
         Command::Diagnose { version } => diagnose(&config()?, version.as_ref()).map(done),
         Command::Trust(command) => trusted(&config()?, command).map(done),
@@ -114,13 +112,37 @@ fn execute(cli: Cli) -> Result<Exit> {
 
 /// Does something while holding the lock.
 fn acting<T>(config: &Config, what: &str, act: impl FnOnce(&mut Updater<'_>) -> Result<T>) -> Result<T> {
-    let _lock = Lock::take(&config.lock(), what)?;
+    acting_then(config, what, act, |_, done| Ok(done))
+}
+
+/// Does something while holding the lock, and then shows how things are: the engine is not asked again for what it just
+/// told.
+fn acting_and_showing(
+    config: &Config,
+    what: &str,
+    json: Json,
+    act: impl FnOnce(&mut Updater<'_>) -> Result<()>,
+) -> Result<()> {
+    acting_then(config, what, act, |updater, ()| {
+        show_status(config, &updater.store, updater.engine, json)
+    })
+}
+
+fn acting_then<T, U>(
+    config: &Config,
+    what: &str,
+    act: impl FnOnce(&mut Updater<'_>) -> Result<T>,
+    then: impl FnOnce(&Updater<'_>, T) -> Result<U>,
+) -> Result<U> {
+    let lock = Lock::take(&config.lock(), what)?;
     // Somebody may have removed one since the installation, and an update that cannot put its bundle anywhere never ends.
     config.make_folders()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
     let (clock, progress) = (SystemClock::start(), Terminal::new());
     let mut updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
-    act(&mut updater)
+    let done = act(&mut updater)?;
+    drop(lock);
+    then(&updater, done)
 }
 
 fn start(config: &Config) -> Result<()> {
@@ -153,36 +175,30 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
             Exit::Problems
         });
     }
-    acting(config, &what, |updater| {
+    acting_and_showing(config, &what, arguments.json, |updater| {
         // What was interrupted comes first; how it ended is in the history.
         updater.recover()?;
         updater.adopt()?;
-        apply_bundle(updater, &bundle, permissions)
+        let update = updater.take_by_hand(&bundle, permissions)?;
+        updater.apply(update.id).map(drop)
     })?;
-    status(config, arguments.json)?;
     Ok(Exit::Done)
 }
 
-fn apply_bundle(updater: &mut Updater<'_>, bundle: &Path, permissions: Permissions) -> Result<()> {
-    let update = updater.take_by_hand(bundle, permissions)?;
-    updater.apply(update.id).map(drop)
+fn status(config: &Config, json: Json) -> Result<()> {
+    let engine = Docker::new(config.docker_host.as_deref())?;
+    show_status(config, &Store::open(&config.database())?, &engine, json)
 }
 
-fn status(config: &Config, Json { json }: Json) -> Result<()> {
-    let store = Store::open(&config.database())?;
+fn show_status(config: &Config, store: &Store, engine: &dyn ContainerEngine, Json { json }: Json) -> Result<()> {
     let current = store.current()?;
     let newest = store.updates()?.into_iter().next();
     let update = match store.active()?.or(store.stuck()?) {
         Some(update) => Some(update),
         None => newest,
     };
-    let busy = match Lock::take(&config.lock(), "updater status") {
-        Err(Error::Busy { holder }) => Some(holder),
-        _ => None,
-    };
     let containers = match &current {
-        Some(current) => Docker::new(config.docker_host.as_deref())
-            .and_then(|engine| engine.containers(&release::stack(config, current))),
+        Some(current) => engine.containers(&release::stack(config, current)),
         None => Ok(Vec::new()),
     };
     let status = Status {
@@ -190,7 +206,7 @@ fn status(config: &Config, Json { json }: Json) -> Result<()> {
         previous: store.previous()?,
         current,
         update: update.map(UpdateView::from),
-        busy,
+        busy: Lock::holder(&config.lock())?,
         engine_error: containers.as_ref().err().map(ToString::to_string),
         containers: containers.unwrap_or_default(),
     };
@@ -202,7 +218,7 @@ fn status(config: &Config, Json { json }: Json) -> Result<()> {
 }
 
 fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
-    acting(config, "updater rollback", |updater| {
+    acting_and_showing(config, "updater rollback", arguments.json, |updater| {
         updater.recover()?;
         let current = updater.store.current()?.map(|release| release.id);
         let update = updater.store.updates()?.into_iter().find(|update| {
@@ -224,9 +240,10 @@ fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
                 format!("updater apply the bundle of {wanted} --allow-downgrade"),
             ));
         }
-        updater.roll_back(update.id, arguments.discard_data_since.as_deref())
-    })?;
-    status(config, arguments.json)
+        updater
+            .roll_back(update.id, arguments.discard_data_since.as_deref())
+            .map(drop)
+    })
 }
 
 fn diagnose(config: &Config, version: Option<&semver::Version>) -> Result<()> {

@@ -128,13 +128,16 @@ pub(super) fn plan(plan: &Plan) -> String {
         services => writeln!(out, "  restarts   {}", services.join(", ")),
     }
     .ok();
-    if plan.gated {
-        writeln!(
+    match plan.expected_downtime_seconds {
+        Some(seconds) if plan.gated => writeln!(
             out,
-            "  downtime   from before the migration until the new version has stayed healthy: the old one could not read the data"
-        )
-        .ok();
+            "  downtime   about {seconds} s or more, from before the migration until the new version has stayed healthy: the old \
+             one could not read the data"
+        ),
+        Some(seconds) => writeln!(out, "  downtime   about {seconds} s for what restarts"),
+        None => writeln!(out, "  downtime   of what restarts, as long as it takes to start"),
     }
+    .ok();
     writeln!(out, "  rollback   {}", plan.rollback).ok();
     for disk in &plan.disk {
         writeln!(out, "  disk       {disk}").ok();

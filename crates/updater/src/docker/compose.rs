@@ -5,12 +5,18 @@
 //! the one in `.env`, and `COMPOSE_*` ones would change what the project is. So it does the same in a shell as in the
 //! daemon. Nothing secret is an argument, and what Compose says is shown without the values of secrets.
 
-use std::{collections::BTreeSet, env, io::Write, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    io::Write,
+    process::Command,
+    time::Duration,
+};
 
 use super::{Docker, containers, project};
 use crate::{
     Result,
-    containers::{Input, Services, Stack},
+    containers::{ContainerEngine as _, Input, Services, Stack},
     process::{self, ProcessError},
 };
 
@@ -41,11 +47,33 @@ impl Docker {
         }
     }
 
-    /// What Compose makes of the files, as JSON. It holds secrets.
+    /// What Compose makes of the compose file, as JSON. It holds secrets.
     pub(super) fn compose_config(&self, stack: &Stack) -> Result<String> {
-        let mut command = self.compose(stack);
+        let mut command = self.compose(&Stack {
+            pins: None,
+            ..stack.clone()
+        });
         command.args(["config", "--format", "json"]);
         process::read(command, READ).map_err(|error| project::redacted(error, stack))
+    }
+
+    /// What each service's definition is, as a hash: the one that Compose notes on the containers that it makes.
+    pub(super) fn compose_hashes(&self, stack: &Stack) -> Result<BTreeMap<String, String>> {
+        let mut command = self.compose(stack);
+        command.args(["config", "--hash", "*"]);
+        let text = process::read(command, READ).map_err(|error| project::redacted(error, stack))?;
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.map(|(name, hash)| (name.to_owned(), hash.to_owned())).collect())
+    }
+
+    /// Where only some services changed, those come first, with what they need: Compose, told to look at all of them at
+    /// once, also stops and recreates whatever depends on what it recreates.
+    pub(super) fn compose_up_all(&self, stack: &Stack) -> Result<()> {
+        let changed = self.changed(stack)?;
+        if !changed.is_empty() && changed.len() < self.project(stack)?.services.len() {
+            self.compose_up(stack, Services::Only(&changed))?;
+        }
+        self.compose_up(stack, Services::All)
     }
 
     pub(super) fn compose_up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
@@ -136,8 +164,9 @@ impl Docker {
         command.current_dir(&stack.folder);
         command.args(["compose", "--ansi", "never"]);
         command.arg("--project-directory").arg(&stack.folder);
-        for file in &stack.files {
-            command.arg("--file").arg(file);
+        command.arg("--file").arg(&stack.file);
+        if let Some(pins) = &stack.pins {
+            command.arg("--file").arg(pins);
         }
         if let Some(file) = &stack.env_file {
             command.arg("--env-file").arg(file);
@@ -184,7 +213,8 @@ mod tests {
         let docker = Docker::new(Some("unix:///somewhere")).unwrap();
         let stack = Stack {
             folder: "/".into(),
-            files: vec!["a.yml".into(), "b.yml".into()],
+            file: "a.yml".into(),
+            pins: Some("b.yml".into()),
             env_file: None,
         };
         let command = docker.compose(&stack);

@@ -1,6 +1,9 @@
 //! Containers of the engine: those of the product, and the one that proves an image to be whole.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use bollard::{
     models::{
@@ -23,6 +26,8 @@ use crate::{
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 /// The label with the service's name.
 const SERVICE: &str = "com.docker.compose.service";
+/// The label with the hash of the service's definition that the container was made from.
+const DEFINITION: &str = "com.docker.compose.config-hash";
 /// The label that tells `compose run` from `compose up`.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
@@ -32,11 +37,23 @@ const PROBE: &str = "updater-probe-";
 /// How long making or removing a container may take: the content of an image's volumes is copied meanwhile.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// The hashes of the definitions that the containers of each service were made from.
+pub(super) fn definitions(api: &Api, project: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut definitions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for container in inspected(api, &[format!("{PROJECT}={project}")])? {
+        if is_lasting(&container) {
+            let text = |name| label(&container, name).unwrap_or_default().to_owned();
+            definitions.entry(text(SERVICE)).or_default().insert(text(DEFINITION));
+        }
+    }
+    Ok(definitions)
+}
+
 /// The containers of a project.
 pub(super) fn of_project(api: &Api, project: &str) -> Result<Vec<ContainerFacts>> {
     let mut containers = Vec::new();
     for container in inspected(api, &[format!("{PROJECT}={project}")])? {
-        if label(&container, ONE_OFF).is_none_or(|one_off| one_off != "True") {
+        if is_lasting(&container) {
             containers.push(facts(container)?);
         }
     }
@@ -48,7 +65,7 @@ pub(super) fn of_project(api: &Api, project: &str) -> Result<Vec<ContainerFacts>
 pub(super) fn of_service(api: &Api, project: &str, service: &str) -> Result<Option<ContainerInspectResponse>> {
     let labels = [format!("{PROJECT}={project}"), format!("{SERVICE}={service}")];
     let mut containers = inspected(api, &labels)?;
-    containers.retain(|container| label(container, ONE_OFF).is_none_or(|one_off| one_off != "True"));
+    containers.retain(is_lasting);
     let running = |container: &ContainerInspectResponse| {
         let state = container.state.as_ref();
         state.and_then(|state| state.running).unwrap_or_default()
@@ -145,6 +162,11 @@ fn list(api: &Api, filters: HashMap<String, Vec<String>>) -> Result<Vec<Containe
 fn label<'a>(container: &'a ContainerInspectResponse, name: &str) -> Option<&'a str> {
     let labels = container.config.as_ref()?.labels.as_ref()?;
     labels.get(name).map(String::as_str)
+}
+
+/// Whether it is one of the service's own, and none of `compose run`.
+fn is_lasting(container: &ContainerInspectResponse) -> bool {
+    label(container, ONE_OFF).is_none_or(|one_off| one_off != "True")
 }
 
 fn facts(container: ContainerInspectResponse) -> Result<ContainerFacts> {

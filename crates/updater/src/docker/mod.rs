@@ -125,8 +125,18 @@ impl ContainerEngine for Docker {
         containers::of_project(&self.api, &self.project(stack)?.name)
     }
 
+    fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
+        let project = self.project(stack)?;
+        let wanted = self.compose_hashes(stack)?;
+        let made = containers::definitions(&self.api, &project.name)?;
+        Ok(project.changed(&wanted, &made))
+    }
+
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
-        self.compose_up(stack, services)
+        match services {
+            Services::All => self.compose_up_all(stack),
+            Services::Only(_) => self.compose_up(stack, services),
+        }
     }
 
     fn stop(&self, stack: &Stack, services: Services<'_>) -> Result<()> {

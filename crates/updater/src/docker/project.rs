@@ -3,7 +3,11 @@
 //! Asking takes Compose a good part of a second on a small board, and the answer is needed at every look at the
 //! containers, so it is kept as long as the files have the same content.
 
-use std::{fs, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Mutex,
+};
 
 use bundle::Digest;
 use serde::Deserialize;
@@ -25,6 +29,38 @@ pub(super) struct Project {
     /// Its name, which its containers carry as a label.
     pub(super) name: String,
     pub(super) services: Vec<Service>,
+    /// Of each service, those whose restart restarts it (Compose file reference, `depends_on`, `restart: true`).
+    restarted_with: BTreeMap<String, Vec<String>>,
+}
+
+impl Project {
+    /// The services that have no container of the definition that is wanted, and those that restart with them.
+    pub(super) fn changed(
+        &self,
+        wanted: &BTreeMap<String, String>,
+        made: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Vec<String> {
+        let mut changed: BTreeSet<&str> = BTreeSet::new();
+        for (service, hash) in wanted {
+            let as_wanted = made
+                .get(service)
+                .is_some_and(|made| made.iter().all(|made| made == hash));
+            if !as_wanted {
+                changed.insert(service);
+            }
+        }
+        loop {
+            let before = changed.len();
+            for (service, needs) in &self.restarted_with {
+                if needs.iter().any(|need| changed.contains(need.as_str())) {
+                    changed.insert(service);
+                }
+            }
+            if changed.len() == before {
+                return changed.into_iter().map(str::to_owned).collect();
+            }
+        }
+    }
 }
 
 /// The answers that are kept.
@@ -65,16 +101,17 @@ impl Docker {
     }
 }
 
-/// The digest of everything that the answer depends on.
+/// The digest of everything that the answer depends on: the folder and the content of the files, not where they lie. So
+/// what was asked of a new version's files before they were put in place need not be asked again.
 fn fingerprint(stack: &Stack) -> Digest {
     let mut text = Vec::new();
     let env_file = stack
         .folder
         .join(stack.env_file.as_deref().unwrap_or(ENV_FILE.as_ref()));
-    for file in stack.files.iter().chain([&env_file]) {
-        let path = stack.folder.join(file);
-        let content = fs::read(&path).map(|bytes| Digest::of(&bytes)).ok();
-        text.extend_from_slice(format!("{path:?} {content:?}\n").as_bytes());
+    text.extend_from_slice(format!("{:?}\n", stack.folder).as_bytes());
+    for file in [&stack.file, &env_file] {
+        let content = fs::read(stack.folder.join(file)).map(|bytes| Digest::of(&bytes)).ok();
+        text.extend_from_slice(format!("{content:?}\n").as_bytes());
     }
     Digest::of(&text)
 }
@@ -85,12 +122,19 @@ fn read(json: &str) -> Result<Project> {
     struct Config {
         name: String,
         #[serde(default)]
-        services: std::collections::BTreeMap<String, ConfigService>,
+        services: BTreeMap<String, ConfigService>,
     }
     #[derive(Deserialize)]
     struct ConfigService {
         image: Option<String>,
         build: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        depends_on: BTreeMap<String, Dependency>,
+    }
+    #[derive(Deserialize)]
+    struct Dependency {
+        #[serde(default)]
+        restart: bool,
     }
     let config: Config = serde_json::from_str(json).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -99,6 +143,12 @@ fn read(json: &str) -> Result<Project> {
             format!("unexpected content at {place}"),
         )
     })?;
+    let restarted_with = |(name, service): (&String, &ConfigService)| {
+        let needs = service.depends_on.iter().filter(|(_, dependency)| dependency.restart);
+        let needs: Vec<_> = needs.map(|(need, _)| need.clone()).collect();
+        (!needs.is_empty()).then(|| (name.clone(), needs))
+    };
+    let restarted_with = config.services.iter().filter_map(restarted_with).collect();
     let service = |(name, service): (String, ConfigService)| Service {
         name,
         image: service.image,
@@ -107,6 +157,7 @@ fn read(json: &str) -> Result<Project> {
     Ok(Project {
         name: config.name,
         services: config.services.into_iter().map(service).collect(),
+        restarted_with,
     })
 }
 
@@ -157,6 +208,34 @@ mod tests {
     }
 
     #[test]
+    fn what_changed_restarts_and_what_says_so_restarts_with_it() {
+        let json = r#"{"name":"webmacs","services":{
+            "db":{"image":"postgres:17"},
+            "backend":{"image":"b","depends_on":{"db":{"condition":"service_started","required":true}}},
+            "web":{"image":"w","depends_on":{"backend":{"condition":"service_started","restart":true}}},
+            "log":{"image":"l","depends_on":{"web":{"condition":"service_started","restart":true}}}}}"#;
+        let project = read(json).unwrap();
+        let hashes = |changed: &str| -> BTreeMap<String, String> {
+            let hash = |name: &str| if name == changed { "new" } else { "old" }.to_owned();
+            ["db", "backend", "web", "log"]
+                .map(|name| (name.to_owned(), hash(name)))
+                .into()
+        };
+        let mut made: BTreeMap<_, BTreeSet<_>> = hashes("")
+            .into_iter()
+            .map(|(name, hash)| (name, [hash].into()))
+            .collect();
+        assert!(project.changed(&hashes(""), &made).is_empty());
+        assert_eq!(project.changed(&hashes("db"), &made), ["db"]);
+        assert_eq!(project.changed(&hashes("backend"), &made), ["backend", "log", "web"]);
+        made.remove("log");
+        assert_eq!(project.changed(&hashes(""), &made), ["log"]);
+        // Of two containers, one was not made anew.
+        made.get_mut("db").unwrap().insert("older".to_owned());
+        assert_eq!(project.changed(&hashes(""), &made), ["db", "log"]);
+    }
+
+    #[test]
     fn an_error_holds_nothing_of_the_configuration() {
         let error = read(r#"{"name": {"DB_PASSWORD": "hunter2"}}"#).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
@@ -167,7 +246,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stack = Stack {
             folder: folder.path().to_owned(),
-            files: vec!["compose.yml".into()],
+            file: "compose.yml".into(),
+            pins: None,
             env_file: None,
         };
         fs::write(folder.path().join("compose.yml"), "name: a").unwrap();

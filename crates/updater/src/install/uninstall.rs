@@ -144,7 +144,8 @@ fn remove_containers(
         Some(current) => release::stack(config, current),
         None => Stack {
             folder: config.folder.clone(),
-            files: vec![config.compose()],
+            file: config.compose(),
+            pins: None,
             env_file: None,
         },
     };

@@ -198,6 +198,10 @@ impl ContainerEngine for Engine {
         unreachable!()
     }
 
+    fn changed(&self, _: &Stack) -> Result<Vec<String>> {
+        unreachable!()
+    }
+
     fn up(&self, _: &Stack, _: Services<'_>) -> Result<()> {
         unreachable!()
     }

@@ -195,7 +195,7 @@ impl Machine {
 
 /// A service of the compose file: name, image, and what it depends on.
 fn parse(stack: &Stack) -> Result<Vec<(String, String, Vec<String>)>> {
-    let text = std::fs::read_to_string(&stack.files[0]).map_err(Error::io("read", &stack.files[0]))?;
+    let text = std::fs::read_to_string(&stack.file).map_err(Error::io("read", &stack.file))?;
     let path = stack.env_file.clone().unwrap_or_else(|| stack.folder.join(".env"));
     let env = EnvFile::parse(&std::fs::read_to_string(&path).map_err(Error::io("read", &path))?);
     let version = env
@@ -208,6 +208,21 @@ fn parse(stack: &Stack) -> Result<Vec<(String, String, Vec<String>)>> {
             (words.next().unwrap(), words.next().unwrap(), words.collect())
         })
         .collect())
+}
+
+fn pins(stack: &Stack) -> serde_json::Value {
+    match &stack.pins {
+        Some(path) => serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(),
+        None => serde_json::Value::Null,
+    }
+}
+
+/// The image that a service runs.
+fn pinned(machine: &Machine, pins: &serde_json::Value, service: &str, reference: &str) -> Digest {
+    match pins["services"][service]["image"].as_str() {
+        Some(id) => id.parse().unwrap(),
+        None => machine.tags[reference],
+    }
 }
 
 impl ContainerEngine for World {
@@ -341,12 +356,26 @@ impl ContainerEngine for World {
         Ok(machine.containers.iter().map(facts).collect())
     }
 
+    fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
+        let machine = self.0.borrow();
+        let pins = pins(stack);
+        let mut changed = Vec::new();
+        for (name, reference, _) in parse(stack)? {
+            let wanted = pinned(&machine, &pins, &name, &reference);
+            if machine
+                .containers
+                .get(&name)
+                .is_none_or(|container| container.image != wanted)
+            {
+                changed.push(name);
+            }
+        }
+        Ok(changed)
+    }
+
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
         let all = parse(stack)?;
-        let pins: serde_json::Value = match stack.files.get(1) {
-            Some(path) => serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(),
-            None => serde_json::Value::Null,
-        };
+        let pins = pins(stack);
         let mut wanted: BTreeSet<String> = match services {
             Services::All => all.iter().map(|(name, ..)| name.clone()).collect(),
             Services::Only(names) => names.iter().cloned().collect(),
@@ -363,10 +392,7 @@ impl ContainerEngine for World {
                     .retain(|name, _| all.iter().any(|(known, ..)| known == name));
             }
             for (name, reference, needs) in all.iter().filter(|(name, ..)| wanted.contains(name)) {
-                let id = match pins["services"][name]["image"].as_str() {
-                    Some(id) => id.parse().unwrap(),
-                    None => machine.tags[reference],
-                };
+                let id = pinned(machine, &pins, name, reference);
                 if !machine.images.contains_key(&id) {
                     return Err(Error::engine("start", format!("no such image: {id}")));
                 }
