@@ -19,6 +19,7 @@ use crate::{
     files,
     health::{self, Question},
     load, release, self_update,
+    state::Phase,
     store::{Release, Update},
 };
 
@@ -167,24 +168,32 @@ impl Updater<'_> {
     }
 
     fn prune_backups(&self) -> Result<()> {
-        let needed: Vec<PathBuf> = self
-            .store
-            .updates()?
-            .into_iter()
-            .filter(|update| update.completed_on.is_none() || update.state.phase == crate::state::Phase::Completed)
+        let updates = self.store.updates()?;
+        let of = |update: &Update| {
+            let facts = update.facts.clone();
+            [facts.gated_backup, facts.backup].into_iter().flatten()
+        };
+        let needed: Vec<PathBuf> = updates
+            .iter()
+            .filter(|update| update.completed_on.is_none() || update.state.phase == Phase::Completed)
             .take(1)
-            .flat_map(|update| [update.facts.backup, update.facts.gated_backup])
-            .flatten()
+            .flat_map(of)
             .collect();
-        let folder = self.config.backups();
-        // The stamp in their names puts them in order.
-        let mut backups: Vec<_> = entries(&folder)?
+        // The newest first. The record knows their order; the stamps in their names are of clocks that may have been wrong.
+        let recorded: Vec<PathBuf> = updates.iter().flat_map(of).collect();
+        let mut backups: Vec<_> = entries(&self.config.backups())?
             .into_iter()
             .filter(|path| path.extension() == Some(OsStr::new("sql")))
             .collect();
-        backups.sort();
-        let old = backups.len().saturating_sub(self.config.keep.backups);
-        for path in backups.iter().take(old).filter(|path| !needed.contains(path)) {
+        let age = |path: &PathBuf| {
+            recorded
+                .iter()
+                .position(|recorded| recorded == path)
+                .unwrap_or(usize::MAX)
+        };
+        backups.sort_by(|a, b| age(a).cmp(&age(b)).then(b.cmp(a)));
+        let old = backups.iter().skip(self.config.keep.backups);
+        for path in old.filter(|path| !needed.contains(path)) {
             files::remove(path)?;
         }
         Ok(())

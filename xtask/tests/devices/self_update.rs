@@ -94,12 +94,13 @@ fn append(path: &Path, bytes: &[u8]) {
 
 /// Releases a version whose updater is `program`.
 fn release(clone: &Clone, version: &str, program: &Path) -> PathBuf {
-    let (path, sha256) = (program.display(), digest(program).hex());
+    let path = "dist/updater";
+    fs::create_dir_all(clone.dist()).unwrap();
+    fs::copy(program, clone.path().join(path)).unwrap();
+    let program = format!("{{ path = \"{path}\", sha256 = \"{}\" }}", digest(program).hex());
     clone.change("Cargo.toml", &|text| {
         let lines = text.lines().map(|line| match line.starts_with("updater = ") {
-            true => format!(
-                "updater = {{ prebuilt = {{ \"linux/amd64\" = {{ path = \"{path}\", sha256 = \"{sha256}\" }} }} }}"
-            ),
+            true => format!("updater.prebuilt = {{ \"linux/amd64\" = {program}, \"linux/arm64\" = {program} }}"),
             false => line.to_owned(),
         });
         let text: String = lines.map(|line| line + "\n").collect();

@@ -49,6 +49,44 @@ fn an_update_recreates_only_what_changed() {
 }
 
 #[test]
+fn a_clock_that_is_wrong_changes_nothing() {
+    let device = Device::with(&Version::good("2.0.0"));
+    // Without a clock of its own a device begins in 1970 at each boot, until somebody tells it the time.
+    let in_1970 = -1_770_000_000;
+    device.world.0.borrow_mut().clock_error = in_1970;
+    device.apply(&Version::migrating("2.1.0")).unwrap();
+    assert_eq!(device.expect_whole("updated in 1970"), "2.1.0");
+    let id = device.update().id;
+    for number in 2..14 {
+        device.world.0.borrow_mut().clock_error = if number % 2 == 0 { 0 } else { in_1970 };
+        device
+            .apply(&Version {
+                fault: "unhealthy",
+                ..Version::good("2.9.0")
+            })
+            .unwrap_err();
+        assert_eq!(device.expect_whole("undone"), "2.1.0");
+    }
+    device.world.0.borrow_mut().clock_error = in_1970;
+    device.apply(&Version::migrating("2.2.0")).unwrap();
+    assert_eq!(device.expect_whole("updated again"), "2.2.0");
+    assert!(device.update().id > id);
+    // Backups are kept by the order in which they were made.
+    let backups: Vec<_> = device
+        .store()
+        .updates()
+        .unwrap()
+        .into_iter()
+        .flat_map(|update| [update.facts.gated_backup, update.facts.backup])
+        .flatten()
+        .collect();
+    let (kept, removed) = backups.split_at(device.config.keep.backups);
+    assert!(!removed.is_empty());
+    assert!(kept.iter().all(|path| path.exists()), "{backups:?}");
+    assert!(!removed.iter().any(|path| path.exists()), "{backups:?}");
+}
+
+#[test]
 fn versions_may_be_skipped() {
     let device = Device::with(&Version::good("2.0.0"));
     device.apply(&Version::good("2.5.0")).unwrap();

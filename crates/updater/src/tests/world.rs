@@ -32,6 +32,8 @@ pub(super) struct World(pub(super) Rc<RefCell<Machine>>);
 /// What a device consists of.
 #[derive(Clone, Default)]
 pub(super) struct Machine {
+    /// How far the time of day is off, in seconds.
+    pub(super) clock_error: i64,
     pub(super) images: BTreeMap<Digest, Image>,
     pub(super) tags: BTreeMap<String, Digest>,
     pub(super) containers: BTreeMap<String, Container>,
@@ -563,8 +565,9 @@ fn facts_of(machine: &Machine, id: Digest, image: &Image) -> ImageFacts {
 
 impl Clock for World {
     fn now(&self) -> jiff::Timestamp {
-        let seconds = self.0.borrow().seconds;
-        jiff::Timestamp::from_second(1_770_000_000 + i64::try_from(seconds).unwrap()).unwrap()
+        let machine = self.0.borrow();
+        let seconds = i64::try_from(machine.seconds).unwrap();
+        jiff::Timestamp::from_second(1_770_000_000 + seconds + machine.clock_error).unwrap()
     }
 
     fn elapsed(&self) -> Duration {
