@@ -260,6 +260,7 @@ impl Updater<'_> {
             current: current.as_ref(),
             version_in_env: version_in_env.as_deref().filter(|_| current.is_some()),
             engine: &engine,
+            compose: self.engine.compose()?.as_deref(),
             services: &services,
             disk: &disk,
             security_epoch: self.store.security_epoch()?,

@@ -35,8 +35,6 @@ pub struct EngineFacts {
     pub store: ImageStore,
     /// What its containers run on.
     pub platform: Platform,
-    /// The Compose plugin's version; none if there is no plugin.
-    pub compose: Option<String>,
     /// Where it keeps its data.
     pub root: PathBuf,
 }
@@ -46,16 +44,10 @@ impl EngineFacts {
     pub fn major(&self) -> u32 {
         major(&self.version)
     }
-
-    /// The Compose plugin's major version; 0 if there is none.
-    pub fn compose_major(&self) -> u32 {
-        self.compose
-            .as_deref()
-            .map_or(0, |text| major(text.trim_start_matches('v')))
-    }
 }
 
-fn major(version: &str) -> u32 {
+/// The major version that a text begins with; 0 if it makes no sense.
+pub(crate) fn major(version: &str) -> u32 {
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)
 }
@@ -156,6 +148,12 @@ pub trait ContainerEngine {
     /// # Errors
     /// It does not answer.
     fn facts(&self) -> Result<EngineFacts>;
+
+    /// The Compose plugin's version, `2.26.1`; none if there is no plugin.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn compose(&self) -> Result<Option<String>>;
 
     /// The image called `name` (a reference or an ID), if it is there.
     ///

@@ -21,13 +21,15 @@ impl Updater<'_> {
         match self.engine.facts() {
             Ok(engine) => writeln!(
                 out,
-                "engine: {} ({} store) on {}, compose {}",
-                engine.version,
-                engine.store,
-                engine.platform,
-                engine.compose.as_deref().unwrap_or("none")
+                "engine: {} ({} store) on {}",
+                engine.version, engine.store, engine.platform
             ),
             Err(error) => writeln!(out, "engine: {error}"),
+        }
+        .ok();
+        match self.engine.compose() {
+            Ok(compose) => writeln!(out, "compose: {}", compose.as_deref().unwrap_or("none")),
+            Err(error) => writeln!(out, "compose: {error}"),
         }
         .ok();
         writeln!(out, "\nJournal").ok();

@@ -7,12 +7,15 @@ use semver::Version;
 
 use crate::{
     Problem,
-    containers::{EngineFacts, Service},
+    containers::{EngineFacts, Service, major},
     store::Release,
 };
 
 /// The oldest Docker engine that is supported.
 const OLDEST_ENGINE: u32 = 20;
+
+/// The oldest Compose plugin.
+const OLDEST_COMPOSE: u32 = 2;
 
 /// What stays free on each file system, in bytes.
 pub const WATERMARK: u64 = 64 << 20;
@@ -35,6 +38,8 @@ pub struct Inputs<'a> {
     pub version_in_env: Option<&'a str>,
     /// The engine.
     pub engine: &'a EngineFacts,
+    /// The Compose plugin's version, if it is there.
+    pub compose: Option<&'a str>,
     /// The new compose file's services, or why Compose refuses it.
     pub services: &'a Result<Vec<Service>, String>,
     /// Free disk, each with what is needed there.
@@ -188,12 +193,12 @@ fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
             ),
         ));
     }
-    if engine.compose_major() < 2 {
-        let found = engine.compose.as_deref().unwrap_or("none");
+    if inputs.compose.is_none_or(|version| major(version) < OLDEST_COMPOSE) {
+        let found = inputs.compose.unwrap_or("none");
         problems.push(
             Problem::new(
                 "docker",
-                format!("the Compose plugin 2 or later is needed, and there is {found}"),
+                format!("the Compose plugin {OLDEST_COMPOSE} or later is needed, and there is {found}"),
             )
             .hint("install the package docker-compose-plugin, docker-compose-v2 or docker-compose (2)"),
         );

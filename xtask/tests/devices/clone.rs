@@ -6,7 +6,10 @@ use std::{
     sync::OnceLock,
 };
 
-use bundle::signature::{NewKey, generate};
+use bundle::{
+    Digest,
+    signature::{NewKey, generate},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use xshell::{Shell, cmd};
@@ -163,6 +166,25 @@ impl Clone {
             .env("WEBMACS_SIGNING_KEY", secret)
             .run()
             .unwrap();
+    }
+
+    /// Releases a version for this machine's platform, signed with a secret key, with files beside the clone's own and a
+    /// declaration that was changed; gives the bundle. The clone is then what it was.
+    pub(crate) fn release_changed(&self, version: &str, secret: &str, change: &dyn Fn(&str) -> String) -> PathBuf {
+        self.change("Cargo.toml", change);
+        self.commit();
+        self.release_as(version, &["--platform", "linux/amd64"], secret);
+        self.take_back();
+        self.dist().join(format!("webmacs-update-{version}-amd64.tar.gz"))
+    }
+
+    /// Puts a program where the declaration can name it, and gives the `path` and `sha256` that name it.
+    pub(crate) fn bring(&self, program: &Path, name: &str) -> String {
+        let path = format!("dist/{name}");
+        fs::create_dir_all(self.dist()).unwrap();
+        fs::copy(program, self.path().join(&path)).unwrap();
+        let digest = Digest::of(&fs::read(program).unwrap());
+        format!("path = \"{path}\", sha256 = \"{}\"", digest.hex())
     }
 
     fn shell(&self) -> Shell {

@@ -1,6 +1,6 @@
 //! A device is installed by `install.sh`, as a person would: from a bundle and nothing else.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use xshell::{Shell, cmd};
 use xtask::engines::Kind;
@@ -120,4 +120,50 @@ fn install_sh_updates_an_older_version() {
     witness.expect_writes();
     site.expect_nothing_lost(&witness);
     assert!(config.exists());
+}
+
+/// Debian 12 has no package of Compose 2, and a device far away no network: the bundle brings it.
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn compose_comes_from_the_bundle_where_there_is_none() {
+    let site = Site::new(Kind::Docker26Classic, Bundles::zstd());
+    let clone = Clone::new();
+    let plugin = Path::new(&std::env::var("HOME").unwrap()).join(".docker/cli-plugins/docker-compose");
+    let plugin = clone.bring(&plugin, "docker-compose");
+    let file =
+        format!("{{ {plugin}, name = \"bin/docker-compose\", executable = true, compose-plugin = \"linux/amd64\" }}");
+    let bundle = clone.release_changed("2.1.0", &Bundles::zstd().secret_key(), &|text| {
+        let text = text.replace(
+            "interval-seconds = 5, soak-seconds = 30",
+            "interval-seconds = 1, soak-seconds = 1",
+        );
+        let declared = format!("[workspace.metadata.release]\nfiles = [{file}]\n");
+        text.replacen("[workspace.metadata.release]\n", &declared, 1)
+    });
+    // In a mount namespace, so that nothing is installed on this machine: there, no plugin is anywhere.
+    let (opt, etc, state, updater) = (
+        site.path("opt"),
+        site.path("etc"),
+        site.path("state"),
+        site.path("updater"),
+    );
+    let script = format!(
+        "set -e; mount -t tmpfs none /usr/local/lib; export HOME={state}; \
+         if docker compose version 2>/dev/null; then exit 9; fi; \
+         {updater} install {bundle} --folder {opt} --etc {etc} --state {state} --docker-host {host} --no-units; \
+         docker compose version --short",
+        bundle = bundle.display(),
+        opt = opt.display(),
+        etc = etc.display(),
+        state = state.display(),
+        updater = updater.display(),
+        host = site.engine().host(),
+    );
+    let sh = Shell::new().unwrap();
+    let said = cmd!(sh, "unshare --mount sh -c {script}").read().unwrap();
+    assert!(said.contains("docker-compose, from the bundle"), "{said}");
+    assert!(said.lines().last().unwrap().starts_with('2'), "{said}");
+    assert!(!Path::new("/usr/local/lib/docker").exists());
+    site.wait_for_health();
+    assert_eq!(site.health().unwrap()["version"], "2.1.0");
 }

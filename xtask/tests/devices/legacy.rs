@@ -1,23 +1,30 @@
 //! Bundles of the old release procedure, made as it made them, by the engine's own `docker save`, on real engines.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use bundle::{
     Digest,
     manifest::DataRule,
     read::{Assumed, Trust, VerifiedBundle, verify_with_legacy},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use updater::{
     containers::ContainerEngine as _,
     load::{keeping, load_legacy},
 };
+use xshell::{Shell, cmd};
 use xtask::engines::Kind;
 
 use crate::{
     load::{Lab, base, top},
     sample::{self, Image, Packed},
+    site::Site,
+    versions::{Bundles, V2_0_0, V2_1_0, V2_5_0, Version},
 };
 
 /// Saves an image of the lab's engine under `reference`, takes it away there, and packs it as the old procedure did.
@@ -42,20 +49,87 @@ fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
     });
     fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
     fs::write(folder.path().join("docker-compose.prod.yml"), "services: {}\n").unwrap();
-    let packed = Command::new("tar")
-        .args([
-            "-czf",
-            "old.tar.gz",
-            "manifest.json",
-            "images.tar",
-            "docker-compose.prod.yml",
-        ])
-        .current_dir(folder.path())
-        .status()
-        .unwrap();
-    assert!(packed.success());
-    let path = folder.path().join("old.tar.gz");
+    let path = pack(folder.path(), "old.tar.gz");
     (folder, path)
+}
+
+/// Packs what lies in a folder as the old procedure did.
+fn pack(folder: &Path, name: &str) -> PathBuf {
+    let sh = Shell::new().unwrap();
+    sh.change_dir(folder);
+    cmd!(sh, "tar -czf {name} manifest.json images.tar docker-compose.prod.yml")
+        .run()
+        .unwrap();
+    folder.join(name)
+}
+
+/// A version of the product in the old form; its images are known to this device's engine only until then.
+fn old_release(site: &Site, version: &Version) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let sh = Shell::new().unwrap();
+    sh.change_dir(folder.path());
+    let bundle = site.bundle(version);
+    cmd!(sh, "tar -xzf {bundle}").run().unwrap();
+    let images = folder.path().join("images.tar");
+    let images = images.to_str().unwrap();
+    site.docker(&["load", "--quiet", "--input", images]);
+    let manifest = site.bundles.manifest(version);
+    let names: Vec<_> = manifest["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    site.docker(&[&["save", "--output", images], &names[..]].concat());
+    site.docker(&[&["rmi", "--force"], &names[..]].concat());
+    let manifest = json!({
+        "version": version.number,
+        "images_sha256": Digest::of(&fs::read(images).unwrap()).hex(),
+        "created_at": "2025-11-02T10:00:00+00:00",
+        "changelog": "- old",
+        "images": names,
+    });
+    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
+    let path = pack(folder.path(), &format!("webmacs-update-{}.tar.gz", version.number));
+    (folder, path)
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
+    let site = Site::new(Kind::Docker26Classic, Bundles::zstd());
+    let (_first, first) = old_release(&site, &V2_0_0);
+    let (_second, second) = old_release(&site, &V2_1_0);
+    let apply = |bundle: &Path| site.run(&["apply", bundle.to_str().unwrap()]);
+    apply(&first).expect(5);
+    let keys: Value = serde_json::from_str(&site.run(&["trust", "list", "--json"]).expect(0).stdout).unwrap();
+    site.run(&["trust", "remove", keys[0]["id"].as_str().unwrap()])
+        .expect(0);
+    // What the old installer wrote.
+    let mut env = fs::read_to_string(site.env_file()).unwrap();
+    env.push_str("WEBMACS_VERSION=2.0.0\nDB_PASSWORD=of-the-old-installer\nSECRET_KEY=of-the-old-installer-too\n");
+    fs::write(site.env_file(), env).unwrap();
+
+    apply(&first).expect(0).expect_told("nobody vouches for this bundle");
+    site.wait_for_health();
+    site.expect_runs(&V2_0_0);
+    let witness = site.witness();
+    apply(&second).expect(0).expect_told("none is saved before the update");
+    site.wait_for_health();
+    site.expect_runs(&V2_1_0);
+    witness.expect_writes();
+    site.expect_nothing_lost(&witness);
+    site.run(&["rollback"]).expect(0);
+    site.wait_for_health();
+    site.expect_runs(&V2_0_0);
+    site.expect_nothing_lost(&witness);
+
+    // One of the new form declares the database, which is then saved.
+    site.apply(&V2_5_0).expect(0);
+    site.expect_runs(&V2_5_0);
+    assert_eq!(site.names("opt/updates/backups").len(), 1);
+    witness.expect_writes();
+    site.expect_nothing_lost(&witness);
 }
 
 fn open(lab: &Lab, path: &PathBuf) -> VerifiedBundle<fs::File> {

@@ -94,13 +94,13 @@ fn append(path: &Path, bytes: &[u8]) {
 
 /// Releases a version whose updater is `program`.
 fn release(clone: &Clone, version: &str, program: &Path) -> PathBuf {
-    let path = "dist/updater";
-    fs::create_dir_all(clone.dist()).unwrap();
-    fs::copy(program, clone.path().join(path)).unwrap();
-    let program = format!("{{ path = \"{path}\", sha256 = \"{}\" }}", digest(program).hex());
-    clone.change("Cargo.toml", &|text| {
+    let program = clone.bring(program, "updater");
+    let secret = Bundles::zstd().secret_key();
+    clone.release_changed(version, &secret, &|text| {
         let lines = text.lines().map(|line| match line.starts_with("updater = ") {
-            true => format!("updater.prebuilt = {{ \"linux/amd64\" = {program}, \"linux/arm64\" = {program} }}"),
+            true => {
+                format!("updater.prebuilt = {{ \"linux/amd64\" = {{ {program} }}, \"linux/arm64\" = {{ {program} }} }}")
+            }
             false => line.to_owned(),
         });
         let text: String = lines.map(|line| line + "\n").collect();
@@ -108,11 +108,7 @@ fn release(clone: &Clone, version: &str, program: &Path) -> PathBuf {
             "interval-seconds = 5, soak-seconds = 30",
             "interval-seconds = 1, soak-seconds = 1",
         )
-    });
-    clone.commit();
-    clone.release_as(version, &["--platform", "linux/amd64"], &Bundles::zstd().secret_key());
-    clone.take_back();
-    clone.dist().join(format!("webmacs-update-{version}-amd64.tar.gz"))
+    })
 }
 
 /// Drops a bundle as a file system does: all at once.

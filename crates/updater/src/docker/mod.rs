@@ -88,9 +88,12 @@ impl ContainerEngine for Docker {
                 version.arch.as_deref().unwrap_or_default(),
                 info.architecture.as_deref().unwrap_or_default(),
             )?,
-            compose: self.compose_version()?,
             root: info.docker_root_dir.map(PathBuf::from).unwrap_or_default(),
         })
+    }
+
+    fn compose(&self) -> Result<Option<String>> {
+        self.compose_version()
     }
 
     fn image(&self, name: &str) -> Result<Option<ImageFacts>> {

@@ -163,7 +163,6 @@ mod tests {
             version: version.to_owned(),
             store,
             platform: "linux/amd64".parse().unwrap(),
-            compose: None,
             root: "/".into(),
         }
     }

@@ -190,6 +190,10 @@ impl ContainerEngine for Engine {
         self.state.borrow_mut().syncs += 1;
     }
 
+    fn compose(&self) -> Result<Option<String>> {
+        unreachable!()
+    }
+
     fn services(&self, _: &Stack) -> Result<Vec<Service>> {
         unreachable!()
     }
@@ -236,7 +240,6 @@ fn facts(store: ImageStore, version: &str) -> EngineFacts {
         version: version.to_owned(),
         store,
         platform: "linux/amd64".parse().unwrap(),
-        compose: None,
         root: "/".into(),
     }
 }

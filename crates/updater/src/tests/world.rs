@@ -233,9 +233,12 @@ impl ContainerEngine for World {
             version: "26.1.5".to_owned(),
             store: ImageStore::Classic,
             platform: PLATFORM.parse().unwrap(),
-            compose: Some("2.26.1".to_owned()),
             root: "/tmp".into(),
         })
+    }
+
+    fn compose(&self) -> Result<Option<String>> {
+        Ok(Some("2.26.1".to_owned()))
     }
 
     fn image(&self, name: &str) -> Result<Option<ImageFacts>> {
