@@ -148,7 +148,7 @@ fn compose_comes_from_the_bundle_where_there_is_none() {
         site.path("updater"),
     );
     let script = format!(
-        "set -e; mount -t tmpfs none /usr/local/lib; export HOME={state}; \
+        "set -e; exec 2>&1; mount -t tmpfs none /usr/local/lib; export HOME={state}; \
          if docker compose version 2>/dev/null; then exit 9; fi; \
          {updater} install {bundle} --folder {opt} --etc {etc} --state {state} --docker-host {host} --no-units; \
          docker compose version --short",
