@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Problem, Result,
     bundle_files::{self, Bundle},
-    containers::{EngineFacts, Service, Stack},
-    engine::{Opened, Updater},
+    containers::{EngineFacts, Project, Service, Stack},
+    engine::{Opened, Updater, milliseconds},
     env_file::EnvFile,
     files,
     health::{self, Question},
@@ -68,7 +68,7 @@ pub struct Plan {
 /// What was found out about a bundle and this device.
 struct Findings {
     engine: EngineFacts,
-    services: Result<Vec<Service>, String>,
+    project: Result<Project, String>,
     current: Option<Release>,
     disk: Vec<Disk>,
     problems: Vec<Problem>,
@@ -96,7 +96,7 @@ impl Updater<'_> {
     ///
     /// # Errors
     /// It cannot be read or is refused.
-    pub fn open_path(&self, path: &Path) -> Result<Bundle> {
+    pub fn open_path(&mut self, path: &Path) -> Result<Bundle> {
         let keys = trust::read(&self.config.trusted_keys())?;
         let source = bundle_files::open(path)?;
         let size = source.size().map_err(Error::io("read", path))?;
@@ -106,7 +106,11 @@ impl Updater<'_> {
             _ => Trust::Keys(&keys),
         };
         let progress = |bytes| self.progress.advance(bytes);
-        match verify_with_legacy(source, &trust, &self.assumed()?, &progress) {
+        let assumed = self.assumed()?;
+        let began = self.clock.elapsed();
+        let verified = verify_with_legacy(source, &trust, &assumed, &progress);
+        self.verify_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
+        match verified {
             Err(error @ VerifyError::Io(_)) => Err(error.into()),
             // Whatever a damaged part did to the whole, which part it is says more.
             Err(error) => {
@@ -128,6 +132,7 @@ impl Updater<'_> {
         self.store
             .set_identity(update.id, &manifest.version, &manifest.changelog, digest)?;
         let mut facts = update.facts.clone();
+        facts.verify_ms = self.verify_ms;
         if opened.bundle.signed_by().is_none() {
             let text = "nobody vouches for this bundle: no key is trusted on this device";
             self.progress
@@ -236,7 +241,9 @@ impl Updater<'_> {
     ) -> Result<Findings> {
         let engine = engine.clone();
         let current = self.store.current()?;
-        let services = self.new_services(bundle, manifest, work)?;
+        let project = self.new_project(bundle, manifest, work)?;
+        let stack = current.as_ref().map(|current| release::stack(self.config, current));
+        let project_before = stack.and_then(|stack| release::project_of(stack.pins.as_deref()?));
         let version_in_env = release::version_in_env(self.config, current.as_ref())?;
         let mut problems = Vec::new();
         let database = match self.database(manifest, current.as_ref()) {
@@ -253,15 +260,21 @@ impl Updater<'_> {
             }
         };
         let disk = self.disk(&engine, manifest, database.map_or(0, |database| database.size))?;
-        let known = services.as_deref().unwrap_or_default();
+        let known = project.as_ref().map_or(&[][..], |project| &project.services);
         let database = database.map(|database| (database.major, new_major(bundle, manifest, known, &engine.platform)));
+        // A Compose that read the file is there and new enough.
+        let compose = match &project {
+            Ok(_) => None,
+            Err(_) => Some(self.engine.compose()?),
+        };
         problems.extend(preflight::problems(&Inputs {
             manifest,
             current: current.as_ref(),
             version_in_env: version_in_env.as_deref().filter(|_| current.is_some()),
             engine: &engine,
-            compose: self.engine.compose()?.as_deref(),
-            services: &services,
+            compose: compose.as_ref(),
+            project: &project,
+            project_before: project_before.as_deref(),
             disk: &disk,
             security_epoch: self.store.security_epoch()?,
             product: self.config.product.as_str(),
@@ -274,7 +287,7 @@ impl Updater<'_> {
         });
         Ok(Findings {
             engine,
-            services,
+            project,
             current,
             disk,
             problems,
@@ -283,15 +296,10 @@ impl Updater<'_> {
     }
 
     /// What the new compose file makes of the new environment, both written to the side.
-    fn new_services(
-        &self,
-        bundle: &mut Bundle,
-        manifest: &Manifest,
-        work: &Path,
-    ) -> Result<Result<Vec<Service>, String>> {
+    fn new_project(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Result<Project, String>> {
         files::make_folder(work)?;
         let stack = self.write_new_files(bundle, manifest, work)?;
-        Ok(self.engine.services(&stack).map_err(|error| error.to_string()))
+        Ok(self.engine.project(&stack).map_err(|error| error.to_string()))
     }
 
     /// Writes the new compose file and the environment that goes with it into `work`.
@@ -366,18 +374,18 @@ impl Updater<'_> {
     /// The services that are made anew, by the new files in `work`.
     fn restarts(&self, findings: &Findings, manifest: &Manifest, work: &Path) -> Result<Vec<String>> {
         // What stands against the update is said already.
-        let Ok(services) = &findings.services else {
+        let Ok(project) = &findings.project else {
             return Ok(Vec::new());
         };
         if findings.current.is_none() || manifest.is_legacy() {
             // Nothing was installed, or nothing tells what the images will be.
-            return Ok(services.iter().map(|service| service.name.clone()).collect());
+            return Ok(project.services.iter().map(|service| service.name.clone()).collect());
         }
-        let Ok(pins) = release::pins(services, manifest, &findings.engine) else {
+        let Ok(pins) = release::pins(&project.services, manifest, &findings.engine) else {
             return Ok(Vec::new());
         };
         self.engine.changed(&Stack {
-            pins: Some(release::write_pins(work, &pins)?),
+            pins: Some(release::write_pins(work, &project.name, &pins)?),
             ..self.new_stack(work)
         })
     }

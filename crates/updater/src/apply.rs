@@ -65,14 +65,14 @@ impl Updater<'_> {
             sent_bytes += loaded.sent_bytes;
         }
         let stack = self.write_new_files(&mut opened.bundle, &manifest, &self.work_folder(update))?;
-        let services = self.engine.services(&stack)?;
+        let project = self.engine.project(&stack)?;
         let pins = match &ids {
-            Some(ids) => release::pins_of(&services, |reference| ids.get(reference).copied())?,
-            None => release::pins(&services, &manifest, &opened.engine)?,
+            Some(ids) => release::pins_of(&project.services, |reference| ids.get(reference).copied())?,
+            None => release::pins(&project.services, &manifest, &opened.engine)?,
         };
         let digest = opened.bundle.manifest_digest();
         let folder = release::folder_of(self.config, &manifest, &digest.hex());
-        release::prepare(self.config, &mut opened.bundle, &folder, &pins)?;
+        release::prepare(self.config, &mut opened.bundle, &folder, &project.name, &pins)?;
         let to = self.store.add_release(&Release {
             id: 0,
             version: manifest.version.clone(),

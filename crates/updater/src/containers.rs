@@ -111,16 +111,28 @@ pub struct Service {
     pub image: Option<String>,
     /// Whether it is built on the spot, which a device cannot.
     pub builds: bool,
+    /// The services whose restart restarts it (Compose file reference, `depends_on`, `restart: true`).
+    pub restarted_with: Vec<String>,
 }
 
-/// A compose project: the files that make it what it is.
+/// What Compose makes of a project's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Its name, which its containers carry as a label.
+    pub name: String,
+    /// Its services.
+    pub services: Vec<Service>,
+}
+
+/// The files that make a compose project what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
     /// The project's folder, which relative paths start from and whose `.env` is read.
     pub folder: PathBuf,
     /// The compose file.
     pub file: PathBuf,
-    /// The file that pins each service's image and says nothing else, read over the compose file; none if tags decide.
+    /// The file that pins each service's image, read over the compose file; none if tags decide
+    /// ([`crate::release::write_pins`]).
     pub pins: Option<PathBuf>,
     /// The environment file, if it is not the folder's own.
     pub env_file: Option<PathBuf>,
@@ -192,11 +204,11 @@ pub trait ContainerEngine {
     /// It is in use, or the engine does not answer.
     fn remove_image(&self, name: &str) -> Result<()>;
 
-    /// The services of a project, with its environment filled in: also the proof that its files make sense.
+    /// What the compose file makes with its environment filled in: also the proof that it makes sense.
     ///
     /// # Errors
-    /// Compose refuses the files.
-    fn services(&self, stack: &Stack) -> Result<Vec<Service>>;
+    /// Compose refuses it.
+    fn project(&self, stack: &Stack) -> Result<Project>;
 
     /// The containers of a project, running or not.
     ///

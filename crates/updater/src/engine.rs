@@ -43,6 +43,8 @@ pub struct Updater<'a> {
     pub progress: &'a dyn Progress,
     /// The bundle of the update under way, once it is verified by this process.
     opened: Option<Opened>,
+    /// How long the bundle that was opened last took to be verified, in milliseconds.
+    pub(crate) verify_ms: u64,
     /// Why the update under way failed.
     failure: Option<Error>,
 }
@@ -70,6 +72,7 @@ impl<'a> Updater<'a> {
             clock,
             progress,
             opened: None,
+            verify_ms: 0,
             failure: None,
         }
     }

@@ -7,7 +7,7 @@ use semver::Version;
 
 use crate::{
     Problem,
-    containers::{EngineFacts, Service, major},
+    containers::{EngineFacts, Project, major},
     store::Release,
 };
 
@@ -38,10 +38,12 @@ pub struct Inputs<'a> {
     pub version_in_env: Option<&'a str>,
     /// The engine.
     pub engine: &'a EngineFacts,
-    /// The Compose plugin's version, if it is there.
-    pub compose: Option<&'a str>,
-    /// The new compose file's services, or why Compose refuses it.
-    pub services: &'a Result<Vec<Service>, String>,
+    /// The Compose plugin's version, if it is there; none if that need not be asked, because it does what it should.
+    pub compose: Option<&'a Option<String>>,
+    /// The new compose file's project, or why Compose refuses it.
+    pub project: &'a Result<Project, String>,
+    /// The name of the project that runs, where it is known.
+    pub project_before: Option<&'a str>,
     /// Free disk, each with what is needed there.
     pub disk: &'a [Disk],
     /// The smallest security epoch that is accepted.
@@ -193,8 +195,10 @@ fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
             ),
         ));
     }
-    if inputs.compose.is_none_or(|version| major(version) < OLDEST_COMPOSE) {
-        let found = inputs.compose.unwrap_or("none");
+    if let Some(compose) = inputs.compose
+        && compose.as_deref().is_none_or(|version| major(version) < OLDEST_COMPOSE)
+    {
+        let found = compose.as_deref().unwrap_or("none");
         problems.push(
             Problem::new(
                 "docker",
@@ -206,13 +210,22 @@ fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
 }
 
 fn images(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
-    let services = match inputs.services {
-        Ok(services) => services,
+    let Project { name, services } = match inputs.project {
+        Ok(project) => project,
         Err(message) => {
             problems.push(Problem::new("compose file", message.clone()));
             return;
         }
     };
+    if let Some(before) = inputs.project_before.filter(|before| before != name) {
+        problems.push(
+            Problem::new(
+                "compose file",
+                format!("makes the project {name}, and {before} runs: both would run side by side"),
+            )
+            .hint(format!("release it again with `name: {before}` in its compose file")),
+        );
+    }
     for service in services {
         let name = &service.name;
         match &service.image {

@@ -35,6 +35,8 @@ const MANIFEST: &str = "manifest.json";
 /// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
 const PINS: &str = "images.json";
+/// The extension of the file of pins that holds the project's name.
+const PROJECT: &str = "x-project";
 /// The folder of the extra files inside of a release's folder.
 const EXTRA: &str = "files";
 
@@ -48,7 +50,13 @@ pub fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> Path
 ///
 /// # Errors
 /// The bundle cannot be read any more, or the folder cannot be written.
-pub fn prepare(config: &Config, bundle: &mut Bundle, folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<()> {
+pub fn prepare(
+    config: &Config,
+    bundle: &mut Bundle,
+    folder: &Path,
+    project: &str,
+    pins: &BTreeMap<String, Pin>,
+) -> Result<()> {
     files::make_folder(folder)?;
     let manifest = bundle.manifest().clone().into_inner();
     for file in &manifest.files {
@@ -76,22 +84,29 @@ pub fn prepare(config: &Config, bundle: &mut Bundle, folder: &Path, pins: &BTree
         message,
     })?;
     files::write(&path, &json, 0o644)?;
-    write_pins(folder, pins).map(drop)
+    write_pins(folder, project, pins).map(drop)
 }
 
-/// Writes which image each service runs, as a file for Compose in `folder`.
+/// Writes which image each service runs, as a file for Compose in `folder`. It also notes the project's name, as an
+/// extension that Compose passes over: looking at the containers is then possible without asking it.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write_pins(folder: &Path, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
+pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
     let services: BTreeMap<_, _> = pins
         .iter()
         .map(|(service, pin)| (service, json!({ "image": pin.id })))
         .collect();
-    let text = format!("{:#}\n", json!({ "services": services }));
+    let text = format!("{:#}\n", json!({ PROJECT: project, "services": services }));
     let path = folder.join(PINS);
     files::write(&path, text.as_bytes(), 0o644)?;
     Ok(path)
+}
+
+/// The project's name that [`write_pins`] noted; none if the file is not there, or one of before.
+pub(crate) fn project_of(pins: &Path) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(pins).ok()?).ok()?;
+    json.get(PROJECT)?.as_str().map(str::to_owned)
 }
 
 /// Which image each service runs, by the compose file's references and this engine's IDs.

@@ -90,7 +90,7 @@ impl Updater<'_> {
             path: self.config.env(),
             message: format!("`{text}` is not a semantic version: {error}"),
         })?;
-        let pins = self.pins_by_hand(&version)?;
+        let (project, pins) = self.pins_by_hand(&version)?;
         let stamp = crate::apply::compact(&self.clock.stamp());
         let folder = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
         files::make_folder(&folder)?;
@@ -99,7 +99,7 @@ impl Updater<'_> {
         if let Some((_, bytes)) = &manifest {
             files::write(&folder.join(MANIFEST), bytes, 0o644)?;
         }
-        release::write_pins(&folder, &pins)?;
+        release::write_pins(&folder, &project, &pins)?;
         let data = manifest.map_or_else(DataRule::default, |(manifest, _)| manifest.data);
         let id = self.store.add_release(&Release {
             id: 0,
@@ -117,8 +117,8 @@ impl Updater<'_> {
         Ok(true)
     }
 
-    /// The images that the compose file's names mean now.
-    fn pins_by_hand(&self, version: &Version) -> Result<BTreeMap<String, Pin>> {
+    /// The project's name, and the images that the compose file's names mean now.
+    fn pins_by_hand(&self, version: &Version) -> Result<(String, BTreeMap<String, Pin>)> {
         let stack = Stack {
             folder: self.config.folder.clone(),
             file: self.config.compose(),
@@ -126,7 +126,8 @@ impl Updater<'_> {
             env_file: None,
         };
         let mut pins = BTreeMap::new();
-        for service in self.engine.services(&stack)? {
+        let project = self.engine.project(&stack)?;
+        for service in project.services {
             let reference = service.image.unwrap_or_default();
             let image = self.engine.image(&reference)?.ok_or_else(|| {
                 Error::refused(
@@ -142,7 +143,7 @@ impl Updater<'_> {
                 },
             );
         }
-        Ok(pins)
+        Ok((project.name, pins))
     }
 
     /// The manifest of the bundle that was unpacked in the product's folder, if it is this version's.

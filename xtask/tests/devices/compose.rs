@@ -77,7 +77,7 @@ fn a_day(kind: Kind) {
     docker.tag(&id, "sample:1.0.0").unwrap();
     let stack = stack(&lab);
 
-    let services = docker.services(&stack).unwrap();
+    let services = docker.project(&stack).unwrap().services;
     let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["hidden", "web"]);
     assert_eq!(services[1].image.as_deref(), Some("sample:1.0.0"));
@@ -172,7 +172,7 @@ fn recreated_by_half(lab: &Lab, stack: &Stack) {
 /// What Compose says of files that make no sense is passed on, but for the secrets in it.
 fn broken_files(lab: &Lab, stack: &Stack) {
     fs::write(stack.folder.join(".env"), "DB_PASSWORD\"=hunter2hunter2\nPORT=1\n").unwrap();
-    let error = lab.docker.services(stack).unwrap_err().to_string();
+    let error = lab.docker.project(stack).unwrap_err().to_string();
     assert!(error.contains("failed to read"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }

@@ -70,7 +70,7 @@ impl Docker {
     /// once, also stops and recreates whatever depends on what it recreates.
     pub(super) fn compose_up_all(&self, stack: &Stack) -> Result<()> {
         let changed = self.changed(stack)?;
-        if !changed.is_empty() && changed.len() < self.project(stack)?.services.len() {
+        if !changed.is_empty() && changed.len() < self.ask_project(stack)?.services.len() {
             self.compose_up(stack, Services::Only(&changed))?;
         }
         self.compose_up(stack, Services::All)
@@ -155,7 +155,7 @@ impl Docker {
     }
 
     fn is_ours(&self, stack: &Stack, container: &str) -> Result<bool> {
-        let ours = self.project(stack)?.name;
+        let ours = self.project_name(stack)?;
         Ok(containers::project_of(&self.api, container)? == Some(ours))
     }
 

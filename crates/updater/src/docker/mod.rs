@@ -25,9 +25,10 @@ use self::{api::Api, project::Projects};
 use crate::{
     Error, Result,
     containers::{
-        ContainerEngine, ContainerFacts, EngineFacts, ImageFacts, ImageStore, Input, Service, Services, Stack,
+        ContainerEngine, ContainerFacts, EngineFacts, ImageFacts, ImageStore, Input, Project, Services, Stack,
         WriteArchive,
     },
+    release,
 };
 
 /// The socket that Docker's own tools use when nothing else is said.
@@ -63,6 +64,14 @@ impl Docker {
             host,
             projects: Projects::default(),
         })
+    }
+
+    /// The name of a project: where its release knows it, without asking Compose.
+    fn project_name(&self, stack: &Stack) -> Result<String> {
+        match stack.pins.as_deref().and_then(release::project_of) {
+            Some(name) => Ok(name),
+            None => Ok(self.ask_project(stack)?.name),
+        }
     }
 }
 
@@ -120,19 +129,19 @@ impl ContainerEngine for Docker {
         images::remove(&self.api, name)
     }
 
-    fn services(&self, stack: &Stack) -> Result<Vec<Service>> {
-        Ok(self.project(stack)?.services)
+    fn project(&self, stack: &Stack) -> Result<Project> {
+        self.ask_project(stack)
     }
 
     fn containers(&self, stack: &Stack) -> Result<Vec<ContainerFacts>> {
-        containers::of_project(&self.api, &self.project(stack)?.name)
+        containers::of_project(&self.api, &self.project_name(stack)?)
     }
 
     fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
-        let project = self.project(stack)?;
+        let project = self.ask_project(stack)?;
         let wanted = self.compose_hashes(stack)?;
         let made = containers::definitions(&self.api, &project.name)?;
-        Ok(project.changed(&wanted, &made))
+        Ok(project::changed(&project.services, &wanted, &made))
     }
 
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
@@ -169,8 +178,8 @@ impl ContainerEngine for Docker {
         let url = if health::is_absolute(&health.url) {
             health.url.clone()
         } else {
-            let project = self.project(stack).map_err(|error| error.to_string())?;
-            let found = containers::of_service(&self.api, &project.name, &health.service);
+            let project = self.project_name(stack).map_err(|error| error.to_string())?;
+            let found = containers::of_service(&self.api, &project, &health.service);
             health::url_of(found.map_err(|error| error.to_string())?.as_ref(), health)?
         };
         health::get(&url)

@@ -15,53 +15,13 @@ use serde::Deserialize;
 use super::Docker;
 use crate::{
     Error, Result,
-    containers::{Service, Stack},
+    containers::{Project, Service, Stack},
     env_file::EnvFile,
     process::ProcessError,
 };
 
 /// The environment file that Compose reads if none is named.
 const ENV_FILE: &str = ".env";
-
-/// What Compose makes of a project's files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Project {
-    /// Its name, which its containers carry as a label.
-    pub(super) name: String,
-    pub(super) services: Vec<Service>,
-    /// Of each service, those whose restart restarts it (Compose file reference, `depends_on`, `restart: true`).
-    restarted_with: BTreeMap<String, Vec<String>>,
-}
-
-impl Project {
-    /// The services that have no container of the definition that is wanted, and those that restart with them.
-    pub(super) fn changed(
-        &self,
-        wanted: &BTreeMap<String, String>,
-        made: &BTreeMap<String, BTreeSet<String>>,
-    ) -> Vec<String> {
-        let mut changed: BTreeSet<&str> = BTreeSet::new();
-        for (service, hash) in wanted {
-            let as_wanted = made
-                .get(service)
-                .is_some_and(|made| made.iter().all(|made| made == hash));
-            if !as_wanted {
-                changed.insert(service);
-            }
-        }
-        loop {
-            let before = changed.len();
-            for (service, needs) in &self.restarted_with {
-                if needs.iter().any(|need| changed.contains(need.as_str())) {
-                    changed.insert(service);
-                }
-            }
-            if changed.len() == before {
-                return changed.into_iter().map(str::to_owned).collect();
-            }
-        }
-    }
-}
 
 /// The answers that are kept.
 #[derive(Debug, Default)]
@@ -71,8 +31,8 @@ pub(super) struct Projects(Mutex<Vec<(Digest, Project)>>);
 const KEPT: usize = 8;
 
 impl Docker {
-    /// What Compose makes of the files of `stack`.
-    pub(super) fn project(&self, stack: &Stack) -> Result<Project> {
+    /// What Compose makes of the compose file of `stack`.
+    pub(super) fn ask_project(&self, stack: &Stack) -> Result<Project> {
         let before = fingerprint(stack);
         {
             let kept = self
@@ -98,6 +58,34 @@ impl Docker {
             kept.push((before, project.clone()));
         }
         Ok(project)
+    }
+}
+
+/// The services that have no container of the definition that is wanted, and those that restart with them.
+pub(super) fn changed(
+    services: &[Service],
+    wanted: &BTreeMap<String, String>,
+    made: &BTreeMap<String, BTreeSet<String>>,
+) -> Vec<String> {
+    let is_made = |(service, hash): &(&String, &String)| {
+        made.get(*service)
+            .is_some_and(|made| made.iter().all(|made| made == *hash))
+    };
+    let mut changed: BTreeSet<_> = wanted
+        .iter()
+        .filter(|service| !is_made(service))
+        .map(|(name, _)| name.clone())
+        .collect();
+    loop {
+        let before = changed.len();
+        for service in services {
+            if service.restarted_with.iter().any(|need| changed.contains(need)) {
+                changed.insert(service.name.clone());
+            }
+        }
+        if changed.len() == before {
+            return changed.into_iter().collect();
+        }
     }
 }
 
@@ -143,21 +131,20 @@ fn read(json: &str) -> Result<Project> {
             format!("unexpected content at {place}"),
         )
     })?;
-    let restarted_with = |(name, service): (&String, &ConfigService)| {
-        let needs = service.depends_on.iter().filter(|(_, dependency)| dependency.restart);
-        let needs: Vec<_> = needs.map(|(need, _)| need.clone()).collect();
-        (!needs.is_empty()).then(|| (name.clone(), needs))
-    };
-    let restarted_with = config.services.iter().filter_map(restarted_with).collect();
     let service = |(name, service): (String, ConfigService)| Service {
         name,
         image: service.image,
         builds: service.build.is_some(),
+        restarted_with: service
+            .depends_on
+            .into_iter()
+            .filter(|(_, dependency)| dependency.restart)
+            .map(|(name, _)| name)
+            .collect(),
     };
     Ok(Project {
         name: config.name,
         services: config.services.into_iter().map(service).collect(),
-        restarted_with,
     })
 }
 
@@ -225,14 +212,17 @@ mod tests {
             .into_iter()
             .map(|(name, hash)| (name, [hash].into()))
             .collect();
-        assert!(project.changed(&hashes(""), &made).is_empty());
-        assert_eq!(project.changed(&hashes("db"), &made), ["db"]);
-        assert_eq!(project.changed(&hashes("backend"), &made), ["backend", "log", "web"]);
+        assert!(changed(&project.services, &hashes(""), &made).is_empty());
+        assert_eq!(changed(&project.services, &hashes("db"), &made), ["db"]);
+        assert_eq!(
+            changed(&project.services, &hashes("backend"), &made),
+            ["backend", "log", "web"]
+        );
         made.remove("log");
-        assert_eq!(project.changed(&hashes(""), &made), ["log"]);
+        assert_eq!(changed(&project.services, &hashes(""), &made), ["log"]);
         // Of two containers, one was not made anew.
         made.get_mut("db").unwrap().insert("older".to_owned());
-        assert_eq!(project.changed(&hashes(""), &made), ["db", "log"]);
+        assert_eq!(changed(&project.services, &hashes(""), &made), ["db", "log"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    containers::{ContainerFacts, ImageFacts, Input, Service, Services, Stack, WriteArchive},
+    containers::{ContainerFacts, ImageFacts, Input, Project, Services, Stack, WriteArchive},
     crash,
 };
 
@@ -194,7 +194,7 @@ impl ContainerEngine for Engine {
         unreachable!()
     }
 
-    fn services(&self, _: &Stack) -> Result<Vec<Service>> {
+    fn project(&self, _: &Stack) -> Result<Project> {
         unreachable!()
     }
 

@@ -68,6 +68,8 @@ pub struct Facts {
     pub warnings: Vec<String>,
     /// How long each phase took, in milliseconds; what happened before an interruption is not in it.
     pub durations_ms: BTreeMap<String, u64>,
+    /// How long reading and verifying the bundle took, in milliseconds; it may have been done before the phases began.
+    pub verify_ms: u64,
     /// Of the phases, how long Compose took to start services, in milliseconds.
     pub compose_ms: u64,
     /// Bytes that the engine was sent.

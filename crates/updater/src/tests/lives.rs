@@ -247,6 +247,15 @@ fn everything_that_stands_against_an_update_is_said_at_once() {
 }
 
 #[test]
+fn a_project_keeps_its_name() {
+    let device = Device::with(&Version::good("2.0.0"));
+    device.world.0.borrow_mut().project = "other".to_owned();
+    let error = device.apply(&Version::good("2.1.0")).unwrap_err().to_string();
+    assert!(error.contains("both would run side by side"), "{error}");
+    assert_eq!(device.expect_whole("refused"), "2.0.0");
+}
+
+#[test]
 fn a_plan_changes_nothing() {
     let device = Device::with(&Version::good("2.0.0"));
     let folder = tempfile::tempdir().unwrap();

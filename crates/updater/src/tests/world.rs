@@ -18,8 +18,8 @@ use super::bundles::PLATFORM;
 use crate::{
     Error, Result,
     containers::{
-        Clock, ContainerEngine, ContainerFacts, ContainerHealth, EngineFacts, ImageFacts, ImageStore, Input, Service,
-        Services, Stack, WriteArchive,
+        Clock, ContainerEngine, ContainerFacts, ContainerHealth, EngineFacts, ImageFacts, ImageStore, Input, Project,
+        Service, Services, Stack, WriteArchive,
     },
     crash,
     env_file::EnvFile,
@@ -32,6 +32,8 @@ pub(super) struct World(pub(super) Rc<RefCell<Machine>>);
 /// What a device consists of.
 #[derive(Clone, Default)]
 pub(super) struct Machine {
+    /// What the compose files call the project.
+    pub(super) project: String,
     /// How far the time of day is off, in seconds.
     pub(super) clock_error: i64,
     pub(super) images: BTreeMap<Digest, Image>,
@@ -330,13 +332,17 @@ impl ContainerEngine for World {
         })
     }
 
-    fn services(&self, stack: &Stack) -> Result<Vec<Service>> {
+    fn project(&self, stack: &Stack) -> Result<Project> {
         let services = parse(stack)?.into_iter().map(|(name, image, _)| Service {
             name,
             image: Some(image),
             builds: false,
+            restarted_with: Vec::new(),
         });
-        Ok(services.collect())
+        Ok(Project {
+            name: self.0.borrow().project.clone(),
+            services: services.collect(),
+        })
     }
 
     fn containers(&self, _stack: &Stack) -> Result<Vec<ContainerFacts>> {
