@@ -142,6 +142,48 @@ impl FromStr for ProductName {
     }
 }
 
+/// The name of a repository with its owner: `owner/name`, as GitHub allows both.
+///
+/// It becomes part of addresses, and nothing in it needs quoting there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryName(String);
+
+impl RepositoryName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let plain = |text: &str, more: &[u8], longest: usize| {
+            (1..=longest).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+        };
+        let fault = match name.split_once('/') {
+            None => Some("it must be `owner/name`"),
+            // An underscore stands in the names of users that a company manages.
+            Some((owner, _)) if !plain(owner, b"-_", 39) || owner.starts_with('-') => {
+                Some("an owner has 1 to 39 letters, digits, `-` and `_`, and does not begin with `-`")
+            }
+            Some((_, repository)) if !plain(repository, b"-_.", 100) || [".", ".."].contains(&repository) => {
+                Some("a repository has 1 to 100 letters, digits, `-`, `_` and `.`")
+            }
+            Some(_) => None,
+        };
+        match fault {
+            None => Ok(Self(name.to_owned())),
+            Some(reason) => Err(NameError {
+                name: shorten(name),
+                reason,
+            }),
+        }
+    }
+}
+
 macro_rules! as_text {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -180,6 +222,7 @@ impl std::borrow::Borrow<str> for EntryName {
 
 as_text!(EntryName);
 as_text!(ProductName);
+as_text!(RepositoryName);
 
 #[cfg(test)]
 mod tests {
@@ -230,6 +273,18 @@ mod tests {
         }
         for name in ["", "-a", "A", "a_b", "a/b", "..", &long] {
             assert!(name.parse::<ProductName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn repositories() {
+        for name in ["owner/name", "a/b.c", "A-1/x_y", "user_company/.github"] {
+            assert_eq!(name.parse::<RepositoryName>().unwrap().as_str(), name);
+        }
+        for name in [
+            "", "a", "/a", "a/", "a/b/c", "-a/b", "a/..", "a/.", "a/b?c", "a/b#c", "a/b c", "a@b/c", "a/%2e", "ä/b",
+        ] {
+            assert!(name.parse::<RepositoryName>().is_err(), "{name:?}");
         }
     }
 

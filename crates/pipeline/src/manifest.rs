@@ -195,6 +195,7 @@ pub(crate) fn manifest(
         minimum_updater_version: declaration.minimum_updater_version.clone(),
         minimum_upgradable_version: declaration.minimum_upgradable_version.clone(),
         security_epoch: declaration.security_epoch,
+        github: None,
     })
 }
 

@@ -16,7 +16,7 @@ pub use check::Inconsistency;
 pub(crate) use check::MAX_SIZE;
 pub use format::{AnyManifest, FormatVersion, LegacyManifest};
 pub use image::{ImageRecord, LayerRecord, PlatformImage};
-pub use rules::{Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, Health};
+pub use rules::{Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, GitHub, Health};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,9 @@ pub struct Manifest {
     /// A counter that is raised only to forbid everything older.
     #[serde(default)]
     pub security_epoch: u64,
+    /// Where devices that are installed from this bundle find newer versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GitHub>,
 }
 
 impl Manifest {

@@ -4,7 +4,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::HexDigest;
-use crate::names::EntryName;
+use crate::names::{EntryName, RepositoryName};
 use crate::platform::Platform;
 
 /// One file of the bundle.
@@ -93,6 +93,16 @@ pub struct DataRule {
     /// The compose service that brings the data into this revision when it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrated_by: Option<String>,
+}
+
+/// Where devices find newer versions: the releases of a repository on GitHub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitHub {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The address of the API, where it is not GitHub's own: `https://github.example.com/api/v3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
 }
 
 /// A key that the device's `.env` must have. A value that is already there is never changed.

@@ -270,6 +270,7 @@ fn manifest(
         minimum_updater_version: Version::new(0, 0, 0),
         minimum_upgradable_version: None,
         security_epoch: 0,
+        github: None,
     })
 }
 

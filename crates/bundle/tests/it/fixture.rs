@@ -297,5 +297,6 @@ fn manifest(
         minimum_updater_version: "0.1.0".parse().unwrap(),
         minimum_upgradable_version: None,
         security_epoch: 0,
+        github: None,
     }
 }

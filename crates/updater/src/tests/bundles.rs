@@ -282,6 +282,7 @@ pub(super) fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>,
         minimum_updater_version: "0.1.0".parse().unwrap(),
         minimum_upgradable_version: None,
         security_epoch: version.epoch,
+        github: None,
     };
     let json = manifest.to_json().unwrap();
     let signature = key.map(|key| {

@@ -121,6 +121,7 @@ pub(crate) fn bundle(folder: &Path, version: &str, images: &[Image]) -> PathBuf 
         minimum_updater_version: "0.1.0".parse().unwrap(),
         minimum_upgradable_version: None,
         security_epoch: 0,
+        github: None,
     };
     let files = [PackFile {
         name: name.parse().unwrap(),

@@ -132,6 +132,7 @@ fn bundle_bytes(folder: &Path, key: &NewKey) -> Vec<u8> {
         minimum_updater_version: "0.1.0".parse().unwrap(),
         minimum_upgradable_version: None,
         security_epoch: 0,
+        github: None,
     };
     let json = manifest.to_json().unwrap();
     let signature = SecretKey::load(key.secret_file(), None)
