@@ -10,7 +10,10 @@ use std::{
 use bundle::names::ProductName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, files};
+use crate::{
+    Error, Result, files,
+    github::{Automatic, Settings as GitHub},
+};
 
 /// The configuration's file name.
 pub const FILE: &str = "updater.toml";
@@ -34,6 +37,12 @@ pub struct Config {
     /// What is kept of the past.
     #[serde(default)]
     pub keep: Keep,
+    /// Where newer versions are found; nowhere if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub github: Option<GitHub>,
+    /// What is done unasked.
+    #[serde(default, skip_serializing_if = "Automatic::is_off")]
+    pub automatic: Automatic,
     /// The configuration's own folder, which also holds the trusted keys.
     #[serde(skip)]
     pub etc: PathBuf,
@@ -82,6 +91,8 @@ impl Config {
             compose_file: default_compose_file(),
             docker_host: None,
             keep: Keep::default(),
+            github: None,
+            automatic: Automatic::default(),
             etc: Path::new("/etc").join(product.as_str()),
         }
     }
@@ -164,6 +175,11 @@ impl Config {
         self.updates().join("failed")
     }
 
+    /// The bundles that come from GitHub, until they are applied.
+    pub fn downloads(&self) -> PathBuf {
+        self.updates().join("downloads")
+    }
+
     /// The database backups.
     pub fn backups(&self) -> PathBuf {
         self.updates().join("backups")
@@ -189,6 +205,11 @@ impl Config {
         self.state.join("lock")
     }
 
+    /// Held by whoever downloads.
+    pub fn download_lock(&self) -> PathBuf {
+        self.state.join("download.lock")
+    }
+
     /// The keys whose bundles are accepted, one minisign public key file each.
     pub fn trusted_keys(&self) -> PathBuf {
         self.etc.join("trusted-keys")
@@ -204,6 +225,7 @@ impl Config {
             self.updates(),
             self.applied(),
             self.failed(),
+            self.downloads(),
             self.backups(),
             self.releases(),
             self.work(),
@@ -224,8 +246,39 @@ mod tests {
         let mut config = Config::for_product(&"webmacs".parse().unwrap());
         config.etc = folder.path().join("etc");
         config.docker_host = Some("unix:///run/other.sock".to_owned());
+        config.github = Some(GitHub::from(&bundle::manifest::GitHub {
+            repository: "owner/webmacs".parse().unwrap(),
+            api: Some("https://git.example/api/v3".to_owned()),
+        }));
+        config.automatic.apply = true;
+        config.automatic.windows = vec!["Sat 23:00-01:00".parse().unwrap()];
         config.write().unwrap();
         assert_eq!(Config::read(&config.etc.join(FILE)).unwrap(), config);
+    }
+
+    #[test]
+    fn what_a_person_writes_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let text = "product = 'a'\nfolder = '/a'\nstate = '/b'\n\n\
+                    [github]\nrepository = 'owner/a'\nchannel = 'prerelease'\ncheck-hours = 6\n\n\
+                    [automatic]\ndownload = true\nwindows = ['Sat,Sun 02:00-04:00']\n";
+        fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        let github = config.github.unwrap();
+        assert_eq!(github.api.to_string(), "https://api.github.com");
+        assert_eq!((github.check_hours, github.token_file), (6, None));
+        assert!(config.automatic.download && !config.automatic.apply);
+        for (right, wrong, named) in [
+            ("'owner/a'", "'owner'", "owner/name"),
+            ("'Sat,Sun 02:00-04:00'", "'weekends'", "maintenance window"),
+            ("check-hours", "check-hour", "check-hour"),
+            ("'prerelease'", "'beta'", "beta"),
+        ] {
+            fs::write(&path, text.replace(right, wrong)).unwrap();
+            let error = Config::read(&path).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

@@ -192,8 +192,6 @@ impl<'a> Updater<'a> {
     fn step(&mut self, update: &Update) -> Result<(Event, Change)> {
         let done = |event| Ok((event, Change::default()));
         match update.state.phase {
-            // Whoever fetches bundles records `Start` when one is here; without it, there is nothing to wait for.
-            Phase::Downloading => Err(Error::refused("the download was interrupted", "download it again")),
             Phase::Verifying => self.admit(update),
             Phase::BackingUp => self.back_up(update).and_then(|()| done(Event::BackedUp)),
             Phase::Loading => self.load(update).and_then(|()| done(Event::Loaded)),
@@ -205,15 +203,21 @@ impl<'a> Updater<'a> {
             Phase::Undoing => self.undo(update).and_then(|()| done(Event::Restored)),
             Phase::RollingBack => self.bring_back(update).map(|change| (Event::Restored, change)),
             Phase::Returning => self.return_to(update).and_then(|()| done(Event::Restored)),
-            phase @ (Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stuck | Phase::RolledBack) => Err(
-                Error::engine("go on", format!("an update that is {phase} does nothing")),
-            ),
+            phase @ (Phase::Pending
+            | Phase::Downloading
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stuck
+            | Phase::RolledBack) => Err(Error::engine(
+                "go on",
+                format!("an update that is {phase} does nothing"),
+            )),
         }
     }
 
     /// What a phase that did not work means.
     fn failed(&mut self, update: &Update, error: Error) -> Result<(Event, Change)> {
-        let message = with_hint(&error);
+        let message = error.with_hint();
         // A refusal is told by whoever asked; nothing has happened.
         if update.state.phase != Phase::Verifying {
             self.progress.note(&format!(
@@ -234,7 +238,7 @@ impl<'a> Updater<'a> {
             // Now, while the containers that failed are still there.
             self.keep_diagnosis(update, &message);
         }
-        if matches!(update.state.phase, Phase::Verifying | Phase::Downloading) {
+        if update.state.phase == Phase::Verifying {
             // Before it is recorded: a crash in between does it again.
             if error.is_the_bundles_fault()
                 && let Some(digest) = update.manifest_digest
@@ -390,11 +394,4 @@ impl<'a> Updater<'a> {
 
 pub(crate) fn milliseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn with_hint(error: &Error) -> String {
-    match error.hint() {
-        Some(hint) => format!("{error}; hint: {hint}"),
-        None => error.to_string(),
-    }
 }

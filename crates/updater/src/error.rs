@@ -8,7 +8,7 @@ use std::{
 use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
 use serde::Serialize;
 
-use crate::{process::ProcessError, state::IllegalTransition};
+use crate::{github::Fault, process::ProcessError, state::IllegalTransition};
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -82,6 +82,9 @@ pub enum Error {
         /// What to do instead.
         hint: Option<String>,
     },
+    /// Something went wrong between this device and GitHub.
+    #[error(transparent)]
+    GitHub(#[from] Fault),
     /// The product is not healthy.
     #[error("{0}")]
     Unhealthy(String),
@@ -198,6 +201,7 @@ impl Error {
             Self::Verify(error) => error.hint().map(str::to_owned),
             Self::Parts(error) => error.hint().map(str::to_owned),
             Self::Process(error) => error.hint().map(str::to_owned),
+            Self::GitHub(fault) => fault.hint().map(str::to_owned),
             Self::Key { .. } => Some("a key is a minisign public key file, or its second line".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::Busy { .. } => Some("wait for it, or stop it".to_owned()),
@@ -212,6 +216,14 @@ impl Error {
         }
     }
 
+    /// The error and what a person can do about it, in one line.
+    pub(crate) fn with_hint(&self) -> String {
+        match self.hint() {
+            Some(hint) => format!("{self}; hint: {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// How a command that fails so ends.
     pub fn exit(&self) -> Exit {
         match self {
@@ -223,9 +235,12 @@ impl Error {
             Self::Busy { .. } => Exit::Busy,
             Self::Undone { .. } | Self::Unhealthy(_) => Exit::Undone,
             Self::Stuck(_) => Exit::Stuck,
-            Self::Io { .. } | Self::Content { .. } | Self::Process(_) | Self::Engine { .. } | Self::Store(_) => {
-                Exit::Failed
-            }
+            Self::Io { .. }
+            | Self::Content { .. }
+            | Self::Process(_)
+            | Self::Engine { .. }
+            | Self::GitHub(_)
+            | Self::Store(_) => Exit::Failed,
         }
     }
 

@@ -33,6 +33,7 @@ pub mod engine;
 pub mod env_file;
 pub mod error;
 pub mod files;
+pub mod github;
 pub mod health;
 pub mod install;
 pub mod intake;

@@ -8,6 +8,9 @@
 //!                                                                                                      rolled back
 //! ```
 //!
+//! Before all that, an update may be fetched: pending ─► downloading, and from there back to pending, on to verifying, or
+//! to failed.
+//!
 //! A [`Phase`] is an intent: it is durable before its effects begin, and each effect may be repeated. What comes out of
 //! a phase is an [`Event`], and [`State::next`] alone says where it leads. Nothing here does anything.
 
@@ -84,6 +87,8 @@ pub enum Status {
 pub enum Event {
     /// It is to be applied, and its bundle must be fetched first.
     Download,
+    /// Its bundle is here, and it waits for a person.
+    Downloaded,
     /// It is to be applied, and its bundle is here.
     Start,
     /// The bundle is what it should be and this device can take it.
@@ -167,6 +172,7 @@ impl State {
                 phase: P::Verifying,
                 ..Self::NEW
             }),
+            (P::Downloading, E::Downloaded) => Ok(Self::NEW),
             (P::Downloading, E::Start) => to(P::Verifying),
             (P::Verifying, E::Verified) => Ok(Self {
                 phase: P::BackingUp,
@@ -224,7 +230,7 @@ impl State {
         let interruptions = self.interruptions + 1;
         let phase = match self.phase {
             phase if interruptions <= MAX_INTERRUPTIONS => phase,
-            Phase::Downloading | Phase::Verifying => Phase::Failed,
+            Phase::Verifying => Phase::Failed,
             Phase::RollingBack => Phase::Returning,
             phase if phase.can_be_undone() => Phase::Undoing,
             phase => phase,
@@ -259,12 +265,15 @@ impl Phase {
         Self::RolledBack,
     ];
 
-    /// Whether something is to be done without being asked.
+    /// Whether something is to be done to the device without being asked. A download changes nothing there: it goes on
+    /// beside everything else ([`crate::github`]).
     pub fn is_active(self) -> bool {
-        !matches!(
-            self,
-            Self::Pending | Self::Completed | Self::Failed | Self::Stuck | Self::RolledBack
-        )
+        !(self == Self::Pending || self == Self::Downloading || self.is_over())
+    }
+
+    /// Whether nothing more comes of it unless a person wants it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Stuck | Self::RolledBack)
     }
 
     /// Whether its failure means that the old version must be brought back.
@@ -335,6 +344,7 @@ impl Event {
     pub fn name(self) -> &'static str {
         match self {
             Self::Download => "download",
+            Self::Downloaded => "downloaded",
             Self::Start => "start",
             Self::Verified => "verified",
             Self::VerifiedGated => "verified_gated",
@@ -359,8 +369,9 @@ impl Event {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 17] = [
+    const EVENTS: [Event; 18] = [
         Event::Download,
+        Event::Downloaded,
         Event::Start,
         Event::Verified,
         Event::VerifiedGated,
@@ -383,9 +394,9 @@ mod tests {
     const TABLE: &str = "\
         pending       download       downloading
         pending       start          verifying
+        downloading   downloaded     pending
         downloading   start          verifying
         downloading   failed         failed
-        downloading   interrupted    downloading
         verifying     verified       backing_up
         verifying     verified_gated backing_up
         verifying     failed         failed
@@ -464,7 +475,7 @@ mod tests {
                 state = state.next(Event::Interrupted).unwrap();
             }
             let expected = match phase {
-                Phase::Downloading | Phase::Verifying => Phase::Failed,
+                Phase::Verifying => Phase::Failed,
                 Phase::RollingBack => Phase::Returning,
                 // There is nothing else to do than to go on.
                 Phase::Committing | Phase::Undoing | Phase::Returning => phase,
@@ -498,6 +509,8 @@ mod tests {
             (S::Pending, S::Downloading),
             (S::Pending, S::Verifying),
             (S::Downloading, S::Verifying),
+            // It was only to be downloaded.
+            (S::Downloading, S::Pending),
             (S::Downloading, S::Failed),
             (S::Verifying, S::Applying),
             (S::Verifying, S::Failed),

@@ -7,6 +7,7 @@
 //! New columns and tables may be added; nothing that an older updater reads is ever changed, because a failed
 //! self-update goes back to it.
 
+mod downloads;
 mod images;
 mod records;
 mod releases;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+pub use self::downloads::{Download, Fetched};
 pub use self::records::{Change, Facts, JournalEntry, NewUpdate, Pin, Release, Update};
 use crate::{Result, files};
 
@@ -62,6 +64,14 @@ CREATE TABLE IF NOT EXISTS loaded (
     image TEXT PRIMARY KEY,
     blobs TEXT NOT NULL,
     release INTEGER
+);
+CREATE TABLE IF NOT EXISTS download (
+    update_id INTEGER NOT NULL REFERENCES \"update\"(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    etag TEXT,
+    PRIMARY KEY (update_id, position)
 );
 CREATE TABLE IF NOT EXISTS refused (
     manifest_digest TEXT PRIMARY KEY,

@@ -82,6 +82,8 @@ pub struct Facts {
     pub discard_data_since: Option<String>,
     /// Whether a version older than the running one is accepted.
     pub allow_downgrade: bool,
+    /// Whether it is to be applied as soon as it is downloaded.
+    pub apply_when_downloaded: bool,
     /// Whether the bundle was made by the old release procedure.
     pub legacy: bool,
     /// Whether the version before was healthy when the update began; none if nothing ran.
@@ -156,6 +158,8 @@ pub struct Change {
     pub error: Option<String>,
     /// What was found out.
     pub facts: Option<Facts>,
+    /// Where the bundle is from now on.
+    pub bundle: Option<PathBuf>,
     /// The releases that are current and previous from now on.
     pub current: Option<(i64, Option<i64>)>,
     /// The smallest security epoch that is accepted from now on.

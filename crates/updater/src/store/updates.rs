@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bundle::Digest;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 use semver::Version;
 
 use super::{
@@ -95,8 +95,12 @@ impl Store {
     /// It cannot happen now, or the database cannot be written; then nothing is recorded.
     pub fn record(&mut self, id: i64, event: Event, change: &Change, now: &str) -> Result<State> {
         crash::point(&format!("before {}", event.name()));
-        let state = self.update(id)?.state.next(event)?;
-        let transaction = self.connection.transaction()?;
+        // Downloads are recorded beside everything else, so what is read must still be true when it is written.
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = format!("SELECT {UPDATE_COLUMNS} FROM \"update\" WHERE id = ?1");
+        let state = transaction.query_row(&sql, [id], update_of_row)?.state.next(event)?;
         transaction.execute(
             "UPDATE \"update\" SET phase = ?2, state = ?3 WHERE id = ?1",
             params![id, state.phase.name(), to_json(&state)?],
@@ -108,6 +112,18 @@ impl Store {
                 params![id, now],
             )?;
         }
+        if event == Event::Downloaded {
+            transaction.execute(
+                "UPDATE \"update\" SET error = NULL, started_on = NULL WHERE id = ?1",
+                [id],
+            )?;
+        }
+        if let Some(bundle) = &change.bundle {
+            transaction.execute(
+                "UPDATE \"update\" SET bundle = ?2 WHERE id = ?1",
+                params![id, bundle.to_string_lossy()],
+            )?;
+        }
         if let Some(error) = &change.error {
             transaction.execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
         }
@@ -117,7 +133,7 @@ impl Store {
                 params![id, to_json(facts)?],
             )?;
         }
-        if !state.phase.is_active() {
+        if state.phase.is_over() {
             transaction.execute(
                 "UPDATE \"update\" SET completed_on = ?2 WHERE id = ?1",
                 params![id, now],

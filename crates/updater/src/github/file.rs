@@ -1,0 +1,171 @@
+//! One file: what is here of it is kept, the rest is fetched, and all of it is hashed.
+//!
+//! Every [`STEP`] bytes what has come is brought to the disk and recorded, in this order: what is recorded has survived a
+//! power cut. What lies behind it may be anything, and is cut off before going on.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use bundle::Hasher;
+use rustix::fs::FallocateFlags;
+
+use super::{
+    GitHub,
+    client::Client,
+    resume::{self, Place},
+};
+use crate::{
+    Error, Result,
+    progress::Progress,
+    store::{Download, Store},
+};
+
+/// What may have to be fetched twice after a power cut, in bytes.
+pub(super) const STEP: u64 = 4 << 20;
+
+/// A file that is being fetched.
+pub(super) struct Fetch<'a> {
+    pub(super) github: GitHub<'a>,
+    pub(super) store: &'a mut Store,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) update: i64,
+    /// Its position among the files of its bundle.
+    pub(super) position: usize,
+}
+
+/// What is known of the file while it comes.
+struct Sofar {
+    file: File,
+    hasher: Hasher,
+    etag: Option<String>,
+    /// So many bytes are recorded.
+    recorded: u64,
+}
+
+impl Fetch<'_> {
+    /// Makes the file at `path` what `download` says.
+    ///
+    /// # Errors
+    /// What GitHub, the connection or the disk do; what has come until then is kept. Nobody wants it any more.
+    pub(super) fn run(&mut self, download: &Download, path: &Path) -> Result<()> {
+        let mut sofar = self.what_is_here(download, path)?;
+        if sofar.hasher.length() < download.file.size {
+            reserve(&sofar.file, sofar.recorded, download.file.size).map_err(Error::io("make room for", path))?;
+            let fetched = self.rest(download, path, &mut sofar);
+            // Also what came before a failure counts.
+            let kept = self.keep(path, &mut sofar);
+            fetched.and(kept)?;
+        }
+        let judged = resume::judge(&download.file, sofar.hasher.finish());
+        if judged.is_err() {
+            // From the beginning, the next time.
+            self.record(0, None)?;
+        }
+        Ok(judged?)
+    }
+
+    /// Cuts off what was not recorded, and hashes the rest.
+    fn what_is_here(&mut self, download: &Download, path: &Path) -> Result<Sofar> {
+        let open = || {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+            let here = download.at.min(file.metadata()?.len()).min(download.file.size);
+            file.set_len(here)?;
+            Ok((file, here))
+        };
+        let (mut file, here) = open().map_err(Error::io("write", path))?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 1 << 16];
+        self.progress.begin("checking what is here", Some(here));
+        while hasher.length() < here {
+            let count = file.read(&mut buffer).map_err(Error::io("read", path))?;
+            if count == 0 {
+                return Err(Error::io("read", path)(io::ErrorKind::UnexpectedEof.into()));
+            }
+            hasher.update(&buffer[..count]);
+            self.progress.advance(count as u64);
+        }
+        Ok(Sofar {
+            file,
+            hasher,
+            etag: download.etag.clone(),
+            recorded: here,
+        })
+    }
+
+    fn rest(&mut self, download: &Download, path: &Path, sofar: &mut Sofar) -> Result<()> {
+        let client = Client::new(self.github.settings, self.github.patience)?;
+        let place = Place {
+            at: sofar.recorded,
+            etag: sofar.etag.clone(),
+        };
+        let mut coming = client.file(&download.file, &place)?;
+        if coming.from < sofar.recorded {
+            self.record(0, None)?;
+            *sofar = self.what_is_here(
+                &Download {
+                    at: 0,
+                    ..download.clone()
+                },
+                path,
+            )?;
+        }
+        sofar.etag.clone_from(&coming.etag);
+        self.progress
+            .begin(&format!("downloading {}", download.file.name), Some(download.file.size));
+        self.progress.advance(sofar.recorded);
+        while let Some(chunk) = coming.next()? {
+            let chunk = chunk.as_ref();
+            if sofar.hasher.length() + chunk.len() as u64 > download.file.size {
+                return Err(download.changed());
+            }
+            sofar.file.write_all(chunk).map_err(Error::io("write", path))?;
+            sofar.hasher.update(chunk);
+            self.progress.advance(chunk.len() as u64);
+            if sofar.hasher.length() - sofar.recorded >= STEP {
+                self.keep(path, sofar)?;
+            }
+        }
+        if sofar.hasher.length() < download.file.size {
+            return Err(super::Fault::CutOff("it ended too early".to_owned()).into());
+        }
+        Ok(())
+    }
+
+    /// Brings what has come to the disk, and records it.
+    fn keep(&mut self, path: &Path, sofar: &mut Sofar) -> Result<()> {
+        let length = sofar.hasher.length();
+        if length > sofar.recorded {
+            sofar.file.sync_data().map_err(Error::io("write", path))?;
+            self.record(length, sofar.etag.as_deref())?;
+            sofar.recorded = length;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, at: u64, etag: Option<&str>) -> Result<()> {
+        if self.store.set_fetched(self.update, self.position, at, etag)? {
+            return Ok(());
+        }
+        Err(Error::refused("the download is not wanted any more", "updater history"))
+    }
+}
+
+impl Download {
+    fn changed(&self) -> Error {
+        let name = self.file.name.clone();
+        super::Fault::Changed { name }.into()
+    }
+}
+
+/// Takes the disk space for the rest of a file, so that nobody else can have it.
+fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to - from) {
+        // Not every file system can.
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        reserved => Ok(reserved?),
+    }
+}
