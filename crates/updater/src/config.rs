@@ -246,10 +246,12 @@ mod tests {
         let mut config = Config::for_product(&"webmacs".parse().unwrap());
         config.etc = folder.path().join("etc");
         config.docker_host = Some("unix:///run/other.sock".to_owned());
-        config.github = Some(GitHub::from(&bundle::manifest::GitHub {
+        config.github = GitHub::try_from(&bundle::manifest::GitHub {
             repository: "owner/webmacs".parse().unwrap(),
             api: Some("https://git.example/api/v3".to_owned()),
-        }));
+        })
+        .ok();
+        assert!(config.github.is_some());
         config.automatic.apply = true;
         config.automatic.windows = vec!["Sat 23:00-01:00".parse().unwrap()];
         config.write().unwrap();

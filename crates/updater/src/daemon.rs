@@ -1,4 +1,4 @@
-//! The daemon: recovers, then applies what is dropped into `updates/`. It ends when another program has taken its file's
+//! The daemon: recovers, then applies what is dropped into `updates/`, and what has come from GitHub if that may be. It ends when another program has taken its file's
 //! place, for the service manager to start that one ([`crate::self_update`]).
 //!
 //! `inotify` says when something happens there; a look every ten seconds finds what file systems without it bring. The
@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     containers::{Clock, ContainerEngine},
     engine::Updater,
+    github::automatic,
     intake::Intake,
     lock::Lock,
     progress::Progress,
@@ -109,7 +110,8 @@ fn turn(
     heartbeat: &Heartbeat,
 ) -> Result<()> {
     let store = Store::open(&config.database())?;
-    if intake.quiet_files(config, clock.elapsed())?.is_empty() && store.active()?.is_none() {
+    let nothing_is_due = automatic::due(config, &store, clock)?.is_none();
+    if nothing_is_due && intake.quiet_files(config, clock.elapsed())?.is_empty() && store.active()?.is_none() {
         return Ok(());
     }
     // Where an update is under way and nobody holds the lock, whoever was at work has died, or could not write its record
@@ -130,6 +132,7 @@ fn turn(
             Err(error) => progress.note(&format!("{name}: {error}")),
         }
     }
+    updater.apply_what_is_due()?;
     tell(&[NotifyState::Status("waiting for bundles")]);
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
     engine::{Opened, Updater},
     files,
     preflight::Permissions,
-    state::State,
+    state::{Phase, State},
     store::{Facts, NewUpdate, Update},
 };
 
@@ -221,16 +221,21 @@ impl Updater<'_> {
 
     /// Records a verified bundle as an update that waits, and keeps it open for it.
     fn enter(&mut self, path: &Path, bundle: Bundle, engine: EngineFacts, permissions: Permissions) -> Result<Update> {
-        let update = self.add(&NewUpdate {
-            version: bundle.manifest().version.clone(),
-            changelog: bundle.manifest().changelog.clone(),
-            bundle: Some(path.to_owned()),
-            manifest_digest: Some(bundle.manifest_digest()),
-            file_size: bundle_files::size(path),
-        })?;
+        let waits = |update: &Update| update.state.phase == Phase::Pending && update.bundle.as_deref() == Some(path);
+        let update = match self.store.updates()?.into_iter().find(waits) {
+            // It came from GitHub.
+            Some(update) => update,
+            None => self.add(&NewUpdate {
+                version: bundle.manifest().version.clone(),
+                changelog: bundle.manifest().changelog.clone(),
+                bundle: Some(path.to_owned()),
+                manifest_digest: Some(bundle.manifest_digest()),
+                file_size: bundle_files::size(path),
+            })?,
+        };
         let facts = Facts {
             allow_downgrade: permissions.downgrade,
-            ..Facts::default()
+            ..update.facts
         };
         self.store.set_facts(update.id, &facts)?;
         self.keep_open(Opened {

@@ -3,13 +3,14 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    path::Path,
 };
 
 use clap::CommandFactory as _;
 use serde::Serialize;
 
 use super::{
-    ApplyArguments, Cli, Command, Json, RollbackArguments, Trust, install,
+    ApplyArguments, Cli, Command, Json, RollbackArguments, Trust, github, install,
     show::{self, Status, UpdateView},
     terminal::{self, Terminal, note},
     verify,
@@ -21,6 +22,7 @@ use crate::{
     daemon,
     docker::Docker,
     engine::Updater,
+    github::worker,
     lock::Lock,
     preflight::Permissions,
     release, self_update,
@@ -84,11 +86,14 @@ fn execute(cli: Cli) -> Result<Exit> {
         Command::Daemon => {
             let config = config()?;
             let engine = Docker::new(config.docker_host.as_deref())?;
+            worker::start(&config, Box::new(Terminal::new()))?;
             daemon::run(&config, &engine, &SystemClock::start(), &Terminal::new()).map(done)
         }
         Command::Start => start(&config()?).map(done),
         Command::Stop => acting(&config()?, "updater stop", |updater| updater.stop()).map(done),
         Command::Apply(arguments) => apply(&config()?, &arguments),
+        Command::Check(json) => github::check(&config()?, json).map(done),
+        Command::Download(arguments) => github::download(&config()?, &arguments).map(done),
         Command::Status(json) => status(&config()?, json).map(done),
         Command::History(Json { json }) => {
             let updates = Store::open(&config()?.database())?.updates()?;
@@ -157,7 +162,10 @@ fn start(config: &Config) -> Result<()> {
 }
 
 fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
-    let bundle = std::path::absolute(&arguments.bundle).map_err(Error::io("find", &arguments.bundle))?;
+    let bundle = match github::downloaded(config, &arguments.bundle)? {
+        Some(bundle) => bundle,
+        None => std::path::absolute(&arguments.bundle).map_err(Error::io("find", &arguments.bundle))?,
+    };
     let permissions = Permissions {
         downgrade: arguments.allow_downgrade,
     };
@@ -175,14 +183,24 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
             Exit::Problems
         });
     }
-    acting_and_showing(config, &what, arguments.json, |updater| {
+    apply_bundle(config, &what, &bundle, permissions, arguments.json)?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn apply_bundle(
+    config: &Config,
+    what: &str,
+    bundle: &Path,
+    permissions: Permissions,
+    json: Json,
+) -> Result<()> {
+    acting_and_showing(config, what, json, |updater| {
         // What was interrupted comes first; how it ended is in the history.
         updater.recover()?;
         updater.adopt()?;
-        let update = updater.take_by_hand(&bundle, permissions)?;
+        let update = updater.take_by_hand(bundle, permissions)?;
         updater.apply(update.id).map(drop)
-    })?;
-    Ok(Exit::Done)
+    })
 }
 
 fn status(config: &Config, json: Json) -> Result<()> {
@@ -206,6 +224,7 @@ fn show_status(config: &Config, store: &Store, engine: &dyn ContainerEngine, Jso
         previous: store.previous()?,
         current,
         update: update.map(UpdateView::from),
+        downloads: github::downloads(store)?,
         busy: Lock::holder(&config.lock())?,
         engine_error: containers.as_ref().err().map(ToString::to_string),
         containers: containers.unwrap_or_default(),
@@ -308,9 +327,12 @@ fn wants_json(command: &Command) -> bool {
         Command::Install(arguments) => arguments.json,
         Command::Uninstall(arguments) => arguments.json,
         Command::Rollback(arguments) => arguments.json.json,
-        Command::Status(json) | Command::History(json) | Command::Retry(json) | Command::Trust(Trust::List(json)) => {
-            json.json
-        }
+        Command::Download(arguments) => arguments.json.json,
+        Command::Check(json)
+        | Command::Status(json)
+        | Command::History(json)
+        | Command::Retry(json)
+        | Command::Trust(Trust::List(json)) => json.json,
         // `verify` prints its own.
         _ => false,
     }

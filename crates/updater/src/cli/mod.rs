@@ -4,6 +4,7 @@
 //! to standard output, as text or JSON; what goes on and what went wrong go to standard error.
 
 mod commands;
+mod github;
 mod install;
 mod show;
 mod terminal;
@@ -31,6 +32,7 @@ Examples:
   Apply a bundle:                     updater apply webmacs-update-2.1.0.tar.gz
   See first what it would do:         updater apply webmacs-update-2.1.0.tar.gz --plan
   What runs, and what was done:       updater status; updater history
+  See what is new, and get it:        updater check; updater download --apply
   Go back to the version before:      updater rollback";
 
 /// Installs and updates a product on this device.
@@ -70,8 +72,14 @@ enum Command {
     #[command(after_help = "Examples:
   updater apply webmacs-update-2.1.0.tar.gz
   updater apply /media/usb/webmacs-update-2.1.0-arm64.tar.gz --plan
-  updater apply webmacs-update-2.0.0.tar.gz --allow-downgrade")]
+  updater apply webmacs-update-2.0.0.tar.gz --allow-downgrade
+  updater apply 2.1.0")]
     Apply(ApplyArguments),
+    /// Ask GitHub whether there is a newer version
+    Check(Json),
+    /// Download a version's bundle from GitHub, going on where it stopped
+    #[command(after_help = github::EXAMPLES)]
+    Download(github::DownloadArguments),
     /// Show what runs
     Status(Json),
     /// Show every update that was tried, the newest first
@@ -118,7 +126,7 @@ struct Json {
 /// The arguments of `updater apply`.
 #[derive(Debug, Args)]
 struct ApplyArguments {
-    /// The bundle, .tar.gz or .zip
+    /// The bundle, .tar.gz or .zip; or the version of one that was downloaded
     bundle: PathBuf,
     /// Show what would be done and what stands against it, and change nothing
     #[arg(long)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     Plan,
     state::Phase,
-    store::{Release, Update},
+    store::{Fetched, Release, Update},
 };
 
 /// What `updater status` tells.
@@ -20,12 +20,25 @@ pub(super) struct Status {
     pub(super) previous: Option<Release>,
     /// The update that is under way or stuck, or else the newest one.
     pub(super) update: Option<UpdateView>,
+    /// What comes from GitHub.
+    pub(super) downloads: Vec<DownloadView>,
     /// Whoever is at work.
     pub(super) busy: Option<String>,
     /// What the containers do.
     pub(super) containers: Vec<crate::containers::ContainerFacts>,
     /// Why the containers are not known.
     pub(super) engine_error: Option<String>,
+}
+
+/// A download as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct DownloadView {
+    pub(super) version: semver::Version,
+    /// How far it is; none before it is known what is to be fetched.
+    #[serde(flatten)]
+    pub(super) fetched: Option<Fetched>,
+    /// Why it does not go on just now.
+    pub(super) interruption: Option<String>,
 }
 
 /// An update as it is shown.
@@ -69,6 +82,13 @@ pub(super) fn status(status: &Status) -> String {
         }
         if *phase == Phase::Stuck {
             writeln!(out, "  hint       mend what the error names, then `updater retry`").ok();
+        }
+    }
+    for download in &status.downloads {
+        let Fetched { bytes, total } = download.fetched.unwrap_or_default();
+        writeln!(out, "  download   {}: {bytes} of {total} bytes", download.version).ok();
+        if let Some(why) = &download.interruption {
+            writeln!(out, "  waits      {}", indented(why)).ok();
         }
     }
     for container in &status.containers {

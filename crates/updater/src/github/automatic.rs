@@ -3,7 +3,7 @@
 //! A bundle that was tried before, whatever came of it, is never tried again unasked: a person has to want it.
 
 use bundle::Digest;
-use jiff::civil::DateTime;
+use jiff::{civil::DateTime, tz::TimeZone};
 use semver::Version;
 
 use super::{
@@ -11,9 +11,10 @@ use super::{
     window::is_open,
 };
 use crate::{
-    Result,
+    Error, Result,
     config::Config,
-    engine::Updater,
+    containers::Clock,
+    engine::{Opened, Updater},
     state::{Phase, State},
     store::{Store, Update},
 };
@@ -75,11 +76,15 @@ impl Known {
     }
 }
 
-/// The update that is to be applied now because its bundle has come from GitHub. `time` is the local one.
+/// The update that is to be applied now because its bundle has come from GitHub.
 ///
 /// # Errors
 /// The record cannot be read.
-pub fn due(config: &Config, store: &Store, time: DateTime) -> Result<Option<Update>> {
+pub fn due(config: &Config, store: &Store, clock: &dyn Clock) -> Result<Option<Update>> {
+    due_at(config, store, clock.now().to_zoned(TimeZone::system()).datetime())
+}
+
+fn due_at(config: &Config, store: &Store, time: DateTime) -> Result<Option<Update>> {
     if config.github.is_none() {
         return Ok(None);
     }
@@ -105,26 +110,37 @@ pub fn due(config: &Config, store: &Store, time: DateTime) -> Result<Option<Upda
 }
 
 impl Updater<'_> {
-    /// Applies an update whose bundle came from GitHub, unless that bundle failed before.
+    /// Applies the update whose bundle has come from GitHub, if it is time for one.
     ///
     /// # Errors
-    /// As for [`Updater::apply`].
-    pub fn apply_downloaded(&mut self, update: &Update) -> Result<State> {
-        let asked = update.state.phase == Phase::Downloading;
-        if let Some(path) = update.bundle.as_ref().filter(|_| !asked)
+    /// The record cannot be used. How the update ended is in the record, and noted.
+    pub fn apply_what_is_due(&mut self) -> Result<()> {
+        let Some(update) = due(self.config, &self.store, self.clock)? else {
+            return Ok(());
+        };
+        // Without an engine it would fail, whatever it is.
+        self.engine.facts()?;
+        match self.apply_downloaded(&update) {
+            Err(error @ Error::Store(_)) => return Err(error),
+            Err(error) => self.progress.note(&format!("{}: {error}", update.version)),
+            Ok(state) => self.progress.note(&format!("{}: {}", update.version, state.phase)),
+        }
+        Ok(())
+    }
+
+    /// Applies an update, unless nobody asked for it and its bundle failed before.
+    fn apply_downloaded(&mut self, update: &Update) -> Result<State> {
+        if update.state.phase == Phase::Pending
+            && let Some(path) = &update.bundle
             && let Ok(bundle) = self.open_path(path)
         {
-            let digest = bundle.manifest_digest();
-            if let Some(why) = self.store.refusal(&digest)? {
+            if let Some(why) = self.store.refusal(&bundle.manifest_digest())? {
                 let text = format!("this bundle failed before and is not tried again by itself: {why}");
                 self.store.forget_download(update.id, &text)?;
-                return Err(crate::Error::refused(
-                    text,
-                    format!("updater download {}", update.version),
-                ));
+                return Err(Error::refused(text, format!("updater download {}", update.version)));
             }
             let engine = self.engine.facts()?;
-            self.keep_open(crate::engine::Opened {
+            self.keep_open(Opened {
                 update: update.id,
                 bundle,
                 engine,

@@ -87,7 +87,10 @@ impl GitHub<'_> {
     }
 
     /// As [`GitHub::check`], with what went wrong.
-    pub(super) fn ask(&self, store: &mut Store) -> Result<(Check, Option<Fault>)> {
+    ///
+    /// # Errors
+    /// As for [`GitHub::check`].
+    pub fn ask(&self, store: &mut Store) -> Result<(Check, Option<Fault>)> {
         let mut memory = self.memory(store)?;
         let now = self.clock.now().as_second();
         let answer = match memory.limit.and_then(|limit| limit.left(now)) {

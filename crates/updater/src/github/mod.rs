@@ -117,10 +117,11 @@ mod tests {
         let mut config = Config::for_product(&"app".parse().unwrap());
         let (clock, platform) = (SystemClock::start(), Platform::host());
         assert!(GitHub::new(&config, &clock, &platform).is_err());
-        config.github = Some(Settings::from(&bundle::manifest::GitHub {
+        config.github = Settings::try_from(&bundle::manifest::GitHub {
             repository: "owner/app".parse().unwrap(),
             api: None,
-        }));
+        })
+        .ok();
         let github = GitHub::new(&config, &clock, &platform).unwrap();
         let version = |url: &str| github.version_of_url(url).map(|version| version.to_string());
         let good = "https://github.com/owner/app/releases/download/v2.1.0/app-update-2.1.0.tar.gz";

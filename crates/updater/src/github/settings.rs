@@ -177,18 +177,19 @@ fn daily() -> u32 {
     DAILY
 }
 
-impl From<&manifest::GitHub> for Settings {
-    fn from(declared: &manifest::GitHub) -> Self {
-        let api = declared.api.clone().map(Api::try_from);
-        Self {
+impl TryFrom<&manifest::GitHub> for Settings {
+    type Error = ApiError;
+
+    /// What an installation gets from the manifest of its bundle.
+    fn try_from(declared: &manifest::GitHub) -> Result<Self, ApiError> {
+        Ok(Self {
             repository: declared.repository.clone(),
-            // A release with an address that is none is not made, and asking GitHub itself does no harm.
-            api: api.and_then(Result::ok).unwrap_or_default(),
+            api: declared.api.clone().map(Api::try_from).transpose()?.unwrap_or_default(),
             channel: Channel::default(),
             token_file: None,
             ca_certificate: None,
             check_hours: DAILY,
-        }
+        })
     }
 }
 

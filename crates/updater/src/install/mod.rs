@@ -31,7 +31,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::{manifest::AnyManifest, names::ProductName, parts::Source, read::read_manifest, signature::PublicKey};
+use bundle::{
+    manifest::{self, AnyManifest},
+    names::ProductName,
+    parts::Source,
+    read::read_manifest,
+    signature::PublicKey,
+};
 use semver::Version;
 use serde::Serialize;
 
@@ -42,7 +48,7 @@ use crate::{
     config::Config,
     containers::{Clock, ContainerEngine},
     docker::Docker,
-    files,
+    files, github,
     lock::Lock,
     preflight::Permissions,
     progress::Progress,
@@ -244,7 +250,7 @@ fn install(
         keys,
     } = prepared;
     make_folders(&config, &mut report)?;
-    configure(&config, &keys, &mut report)?;
+    configure(&config, bundle.manifest().github.as_ref(), &keys, &mut report)?;
     program::install(&config, system, &mut report)?;
     let permissions = Permissions {
         downgrade: options.allow_downgrade,
@@ -293,6 +299,7 @@ fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<()> {
         (config.updates(), 0o775),
         (config.applied(), 0o755),
         (config.failed(), 0o755),
+        (config.downloads(), 0o755),
         // Dumps hold all of the product's data.
         (config.backups(), 0o700),
         (config.state.clone(), 0o700),
@@ -314,9 +321,19 @@ fn make(folder: &Path, mode: u32, report: &mut Report<'_>) -> Result<()> {
 }
 
 /// Configuration and keys. What is there stays.
-fn configure(config: &Config, keys: &[PublicKey], report: &mut Report<'_>) -> Result<()> {
+fn configure(
+    config: &Config,
+    source: Option<&manifest::GitHub>,
+    keys: &[PublicKey],
+    report: &mut Report<'_>,
+) -> Result<()> {
     let place = config.etc.join(config::FILE);
     if !place.is_file() {
+        let mut config = config.clone();
+        match source.map(github::Settings::try_from).transpose() {
+            Ok(settings) => config.github = settings,
+            Err(error) => report.note(format!("newer versions are not looked for: {error}")),
+        }
         config.write()?;
         report.made(format!("{}", place.display()));
     }
