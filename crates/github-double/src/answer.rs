@@ -44,6 +44,11 @@ pub(crate) async fn answer(shared: Arc<Shared>, host: Host, request: Request<Inc
     if let Struck::Instead(ending) = struck {
         return broken(ending, &entry).await;
     }
+    if let Struck::Elsewhere = struck {
+        entry.answered(302);
+        let headers = downloads::redirect("http://elsewhere.example/release-assets/1");
+        return Ok(respond(302, headers, full(Bytes::new())));
+    }
     let path = Path::parse(parts.uri.path(), parts.uri.query().unwrap_or_default());
     let response = match host {
         Host::Api | Host::Uploads => {

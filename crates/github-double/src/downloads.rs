@@ -27,8 +27,10 @@ pub(crate) struct Slice {
 
 /// The address at the storage, signed; `None` for an asset that is not whole.
 pub(crate) fn signed(origins: &Origins, asset: &Asset) -> Option<String> {
-    let digest = asset.digest.as_deref().filter(|_| asset.state == State::Uploaded)?;
-    let signature = signature(asset.id, digest);
+    if asset.state != State::Uploaded {
+        return None;
+    }
+    let signature = signature(asset.id, asset.digest.as_deref().unwrap_or_default());
     Some(format!(
         "{}/release-assets/{}?sig={signature}",
         origins.storage, asset.id

@@ -48,6 +48,8 @@ pub enum Effect {
     SecondaryLimit(u64),
     /// 403 as for the primary limit, which ends in so many seconds.
     PrimaryLimit(u64),
+    /// A redirect to a host that is nobody's and not encrypted.
+    Elsewhere,
     /// Something else happens first: see [`Effect::meanwhile`].
     Meanwhile(Event),
 }
@@ -125,6 +127,7 @@ impl Fault {
             Effect::Flip(at) => Struck::Flip(*at),
             Effect::SecondaryLimit(seconds) => Struck::SecondaryLimit(*seconds),
             Effect::PrimaryLimit(seconds) => Struck::PrimaryLimit(*seconds),
+            Effect::Elsewhere => Struck::Elsewhere,
             Effect::Meanwhile(Event(happens)) => {
                 happens(world);
                 Struck::Nothing
@@ -144,6 +147,7 @@ pub(crate) enum Struck {
     Flip(u64),
     SecondaryLimit(u64),
     PrimaryLimit(u64),
+    Elsewhere,
 }
 
 /// Where and how a transfer breaks.

@@ -9,6 +9,7 @@ mod clone;
 mod compose;
 mod crash;
 mod device;
+mod github;
 mod install;
 mod legacy;
 mod load;

@@ -63,7 +63,7 @@ pub struct Asset {
     pub content_type: String,
     /// Its size in bytes, as announced.
     pub size: u64,
-    /// `sha256:…`, once it is uploaded.
+    /// `sha256:…`, once it is uploaded; none for files from before GitHub kept it (June 2025).
     pub digest: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,

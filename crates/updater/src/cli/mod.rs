@@ -19,7 +19,7 @@ pub use commands::run;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for `verify`: the bundle is what it should be
-  1  something could not be read, written or run
+  1  something could not be read, written or run, or GitHub does not answer
   2  wrong usage
   3  something stands against it; nothing was changed
   4  the update did not work; the version before it runs

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Error, Result, bundle_files,
     config::Config,
-    files,
+    crash, files,
     lock::Lock,
     progress::Progress,
     state::{Event, Phase},
@@ -306,6 +306,7 @@ impl GitHub<'_> {
             // After an interruption some have theirs already.
             if hidden.exists() {
                 files::rename(&hidden, &self.shown(download))?;
+                crash::point("download named");
             }
         }
         let change = Change {

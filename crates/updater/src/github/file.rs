@@ -18,7 +18,7 @@ use super::{
     resume::{self, Place},
 };
 use crate::{
-    Error, Result,
+    Error, Result, crash,
     progress::Progress,
     store::{Download, Store},
 };
@@ -140,7 +140,9 @@ impl Fetch<'_> {
         let length = sofar.hasher.length();
         if length > sofar.recorded {
             sofar.file.sync_data().map_err(Error::io("write", path))?;
+            crash::point("download synced");
             self.record(length, sofar.etag.as_deref())?;
+            crash::point("download recorded");
             sofar.recorded = length;
         }
         Ok(())

@@ -87,7 +87,7 @@ fn chance() -> u64 {
 }
 
 /// What it remembers between two looks.
-struct Worker<'a> {
+pub(crate) struct Worker<'a> {
     config: &'a Config,
     clock: &'a dyn Clock,
     platform: &'a Platform,
@@ -101,7 +101,12 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(config: &'a Config, clock: &'a dyn Clock, platform: &'a Platform, progress: &'a dyn Progress) -> Self {
+    pub(crate) fn new(
+        config: &'a Config,
+        clock: &'a dyn Clock,
+        platform: &'a Platform,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             config,
             clock,
@@ -114,7 +119,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Does what is to be done now; how long until it is worth looking again.
-    fn turn(&mut self, chance: u64) -> Duration {
+    pub(crate) fn turn(&mut self, chance: u64) -> Duration {
         match self.look(chance) {
             Ok(pause) => pause,
             // Somebody downloads by hand.

@@ -6,9 +6,12 @@
 mod bundles;
 mod crash_matrix;
 mod device;
+mod download;
+mod github;
 mod install;
 mod legacy;
 mod lives;
 mod self_update;
+mod site;
 mod split;
 mod world;
