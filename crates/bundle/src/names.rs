@@ -62,13 +62,18 @@ impl FromStr for EntryName {
     type Err = NameError;
 
     fn from_str(name: &str) -> Result<Self, NameError> {
-        match entry_name_fault(name) {
-            None => Ok(Self(name.to_owned())),
-            Some(reason) => Err(NameError {
-                name: shorten(name),
-                reason,
-            }),
-        }
+        unless(entry_name_fault(name), name).map(Self)
+    }
+}
+
+/// The name, unless there is a fault in it.
+fn unless(fault: Option<&'static str>, name: &str) -> Result<String, NameError> {
+    match fault {
+        None => Ok(name.to_owned()),
+        Some(reason) => Err(NameError {
+            name: shorten(name),
+            reason,
+        }),
     }
 }
 
@@ -132,13 +137,7 @@ impl FromStr for ProductName {
         } else {
             None
         };
-        match fault {
-            None => Ok(Self(name.to_owned())),
-            Some(reason) => Err(NameError {
-                name: shorten(name),
-                reason,
-            }),
-        }
+        unless(fault, name).map(Self)
     }
 }
 
@@ -174,13 +173,7 @@ impl FromStr for RepositoryName {
             }
             Some(_) => None,
         };
-        match fault {
-            None => Ok(Self(name.to_owned())),
-            Some(reason) => Err(NameError {
-                name: shorten(name),
-                reason,
-            }),
-        }
+        unless(fault, name).map(Self)
     }
 }
 

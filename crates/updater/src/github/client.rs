@@ -227,7 +227,6 @@ impl Client {
             (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
         ]);
         if place.at > 0 {
-            headers.insert(RANGE, HeaderValue::from(place.at));
             if let Ok(range) = format!("bytes={}-", place.at).parse() {
                 headers.insert(RANGE, range);
             }
