@@ -14,4 +14,5 @@ mod lives;
 mod self_update;
 mod site;
 mod split;
+mod tls;
 mod world;
