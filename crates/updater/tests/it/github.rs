@@ -65,7 +65,9 @@ fn publish(double: &GitHub, version: &str) -> String {
         ..Draft::default()
     };
     let content = format!("no real bundle of {version}");
-    double.world().publish(REPOSITORY, draft, &[(&name, content.as_bytes())]);
+    double
+        .world()
+        .publish(REPOSITORY, draft, &[(&name, content.as_bytes())]);
     name
 }
 
@@ -81,12 +83,24 @@ fn a_newer_version_is_found_and_downloaded() {
 
     let name = publish(&double, "2.1.0");
     let (out, _) = device.expect(&["check"], 0);
-    assert!(out.starts_with("app nothing → 2.1.0 is available\n  published  20"), "{out}");
-    assert!(out.contains(&format!("\n  bundle     {name}, 23 bytes\n  page       http")), "{out}");
-    assert!(out.ends_with("\n  hint       updater download 2.1.0 --apply\n"), "{out}");
+    assert!(
+        out.starts_with("app nothing → 2.1.0 is available\n  published  20"),
+        "{out}"
+    );
+    assert!(
+        out.contains(&format!("\n  bundle     {name}, 23 bytes\n  page       http")),
+        "{out}"
+    );
+    assert!(
+        out.ends_with("\n  hint       updater download 2.1.0 --apply\n"),
+        "{out}"
+    );
     let (out, _) = device.expect(&["check", "--json"], 0);
     let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&told["update_available"], &told["current_version"]), (&Value::Bool(true), &Value::Null));
+    assert_eq!(
+        (&told["update_available"], &told["current_version"]),
+        (&Value::Bool(true), &Value::Null)
+    );
     assert_eq!(told["github_latest_version"], "2.1.0");
     assert!(told["github_download_url"].as_str().unwrap().ends_with(&name));
 
@@ -118,7 +132,11 @@ fn what_is_not_there_is_said() {
     assert!(error.contains("cannot read") && error.contains("none"), "{error}");
     let unencrypted = Api::try_from("http://git.example/api/v3".to_owned()).unwrap();
     fs::write(device.folder.path().join("none"), "secret").unwrap();
-    Command::new("chmod").arg("600").arg(device.folder.path().join("none")).status().unwrap();
+    Command::new("chmod")
+        .arg("600")
+        .arg(device.folder.path().join("none"))
+        .status()
+        .unwrap();
     device.config.github.as_mut().unwrap().api = unencrypted;
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 3);
