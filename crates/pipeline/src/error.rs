@@ -82,6 +82,9 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A release could not be published.
+    #[error(transparent)]
+    Publish(#[from] crate::publish::PublishError),
     /// Somebody pressed Ctrl-C, or asked the process to end.
     #[error("interrupted; what was finished is kept, the same command goes on from there")]
     Interrupted,
@@ -96,6 +99,8 @@ impl Error {
         match self {
             Self::Usage { .. } => 2,
             Self::Problems(_) | Self::Key { .. } => 3,
+            Self::Publish(error) if error.is_ours() => 3,
+            Self::Publish(_) => 6,
             Self::Build(_) | Self::Image { .. } => 4,
             Self::Verify { source, .. } if source.is_unreadable() => 1,
             Self::Parts { source, .. } if source.is_unreadable() => 1,
@@ -123,6 +128,7 @@ impl Error {
                 Some("mend what the lines above show and run the same command again: stages that were built are kept")
             }
             Self::Process(error) => error.hint(),
+            Self::Publish(error) => error.hint(),
             Self::Verify { source, .. } => source.hint(),
             Self::Parts { source, .. } => source.hint(),
             _ => None,

@@ -1,7 +1,7 @@
 //! The release side: turns a repository into signed, reproducible update bundles.
 //!
 //! ```text
-//! declaration → facts → plan → build → collect → sign and pack → checksums
+//! declaration → facts → plan → build → collect → sign and pack → checksums → publish
 //! ```
 //!
 //! | module | what it does |
@@ -11,12 +11,13 @@
 //! | [`check`] | what stands against a release, all at once |
 //! | [`plan`] | everything that will be done, as data |
 //! | [`release`] | does it |
+//! | [`publish`] | makes a GitHub Release of what came out |
 //! | [`cli`] | the command line for it |
 //!
 //! A repository's own xtask is three lines around [`cli::Command`] and [`cli::run`].
 //!
 //! Architecture invariants: planning does no input or output; only [`machine`] knows Docker; only [`process`]
-//! runs programs; the bundle's format is the `bundle` crate's alone; nothing here talks to GitHub.
+//! runs programs; only [`publish`] talks to GitHub; the bundle's format is the `bundle` crate's alone.
 
 mod bake;
 mod changelog;
@@ -53,6 +54,7 @@ pub mod keys;
 pub mod machine;
 pub mod plan;
 pub mod process;
+pub mod publish;
 pub mod registry;
 pub mod release;
 pub mod schema;

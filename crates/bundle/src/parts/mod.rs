@@ -16,7 +16,7 @@ mod split;
 use serde::{Deserialize, Serialize};
 
 pub use joined::{Joined, Source, find_damage};
-pub use split::{SplitError, split};
+pub use split::{SplitError, list_parts, split};
 
 use crate::digest::{Digest, HexDigest};
 use crate::manifest::FormatVersion;

@@ -1,7 +1,7 @@
 //! Cutting a bundle into parts.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{FORMAT, MAX_PARTS, Part, PartsError, PartsList, bundle_of_part, list_name, part_name};
@@ -37,7 +37,43 @@ pub enum SplitError {
 ///
 /// # Errors
 /// [`SplitError`]; there is then no list.
-pub fn split(mut reader: impl Read, bundle: &str, size: u64, folder: &Path) -> Result<PartsList, SplitError> {
+pub fn split(reader: impl Read, bundle: &str, size: u64, folder: &Path) -> Result<PartsList, SplitError> {
+    let list_path = folder.join(list_name(bundle));
+    if super::is_bundle_name(bundle) && size > 0 {
+        remove(&list_path)?;
+    }
+    let list = cut(reader, bundle, size, |name, fill| {
+        write_beside(&folder.join(name), |file| fill(file))
+    })?;
+    let json = list.to_json()?;
+    remove_others(&list, folder)?;
+    write_beside(&list_path, |file| file.write_all(&json).map(|()| true))?;
+    Ok(list)
+}
+
+/// The list of the parts that [`split`] would write, for whoever sends them from the bundle itself. Writes nothing.
+///
+/// # Errors
+/// [`SplitError`], but nothing about writing.
+pub fn list_parts(reader: impl Read, bundle: &str, size: u64) -> Result<PartsList, SplitError> {
+    let list = cut(reader, bundle, size, |_, fill| {
+        fill(&mut io::sink()).map(drop).map_err(SplitError::Read)
+    })?;
+    // Nobody would read a list that is not well formed.
+    list.to_json()?;
+    Ok(list)
+}
+
+/// Writes a part's bytes; says whether there were any.
+type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<bool> + 'a;
+
+/// Reads the bundle once, and has `keep` keep each part under its name. The last one may be empty.
+fn cut(
+    mut reader: impl Read,
+    bundle: &str,
+    size: u64,
+    mut keep: impl FnMut(&str, &mut Fill<'_>) -> Result<(), SplitError>,
+) -> Result<PartsList, SplitError> {
     if size == 0 {
         return Err(SplitError::NoSize);
     }
@@ -47,8 +83,6 @@ pub fn split(mut reader: impl Read, bundle: &str, size: u64, folder: &Path) -> R
     if !super::is_bundle_name(bundle) {
         return Err(PartsError::Bundle(crate::text::shorten(bundle)).into());
     }
-    let list_path = folder.join(list_name(bundle));
-    remove(&list_path)?;
     let mut whole = Hasher::new();
     let mut parts = Vec::new();
     let mut buffer = vec![0; CHUNK];
@@ -57,10 +91,9 @@ pub fn split(mut reader: impl Read, bundle: &str, size: u64, folder: &Path) -> R
             return Err(PartsError::Count(MAX_PARTS + 1).into());
         }
         let name = part_name(bundle, parts.len());
-        let path = folder.join(&name);
         let mut part = Hasher::new();
         let mut reading = Ok(());
-        write_beside(&path, |file| {
+        keep(&name, &mut |file| {
             while part.length() < size {
                 let want = usize::try_from(size - part.length()).map_or(CHUNK, |left| left.min(CHUNK));
                 let count = match read_full(&mut reader, &mut buffer[..want]) {
@@ -92,17 +125,13 @@ pub fn split(mut reader: impl Read, bundle: &str, size: u64, folder: &Path) -> R
             break;
         }
     }
-    let list = PartsList {
+    Ok(PartsList {
         format_version: FORMAT,
         bundle: name,
         size: whole.length(),
         sha256: whole.finish().into(),
         parts,
-    };
-    let json = list.to_json()?;
-    remove_others(&list, folder)?;
-    write_beside(&list_path, |file| file.write_all(&json).map(|()| true))?;
-    Ok(list)
+    })
 }
 
 /// Lets `fill` write a file beside `path`, which is renamed if `fill` says so.

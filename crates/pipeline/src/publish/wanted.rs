@@ -1,0 +1,386 @@
+//! What should be there: every asset with its size and digest, the release's text and flags.
+//!
+//! Everything that is wrong with the files is found here, before anything is sent: a stand-in, a damaged bundle, bundles of
+//! two versions, a name or a size that GitHub refuses. A bundle of 2 GiB or more becomes parts, which are sent from the
+//! bundle itself: nothing is written to the disk.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use bundle::{
+    Digest,
+    manifest::{AnyManifest, Manifest},
+    parts::{DEFAULT_PART_SIZE, list_name, list_parts},
+    read::read_manifest,
+};
+use semver::Version;
+use serde::Serialize;
+
+use super::{PublishError, Request, Target, notes, tag_of};
+use crate::{Error, Result, facts::Workspace, inspect, interrupt, pack::hash_file};
+
+/// The name of the file with all checksums.
+const CHECKSUMS: &str = "SHA256SUMS";
+
+/// The most assets of a release.
+const MOST_ASSETS: usize = 1000;
+
+/// What should be there.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The version.
+    pub version: Version,
+    /// The commit that it was made from.
+    pub commit: String,
+    /// The tag.
+    pub tag: String,
+    /// The release's title.
+    pub title: String,
+    /// Its text.
+    pub notes: String,
+    /// Whether it is a prerelease.
+    pub prerelease: bool,
+    /// Whether it becomes the latest; none to compare versions.
+    pub latest: Option<bool>,
+    /// Its files, in the order in which they are uploaded: what lists others comes last.
+    pub assets: Vec<Asset>,
+}
+
+/// A file of the release.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asset {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// `sha256:` and its SHA-256 in hex, as GitHub writes it.
+    pub digest: String,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Where its bytes are.
+    #[serde(skip)]
+    pub content: Content,
+}
+
+/// Where an asset's bytes are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// In a file, or in a piece of one.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where the piece begins.
+        offset: u64,
+    },
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+impl Wanted {
+    /// The asset called `name`; the names of [`super::Action`] come from here.
+    pub(super) fn asset(&self, name: &str) -> Option<&Asset> {
+        self.assets.iter().find(|asset| asset.name == name)
+    }
+}
+
+impl Asset {
+    /// An asset that is made here.
+    pub(super) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            name: name.to_owned(),
+            size: bytes.len() as u64,
+            digest: Digest::of(&bytes).to_string(),
+            content_type: content_type(name),
+            content: Content::Bytes(bytes),
+        }
+    }
+
+    fn of_file(path: &Path) -> Result<Self> {
+        let (digest, size) = hash_file(path)?;
+        let name = file_name(path);
+        Ok(Self {
+            size,
+            digest: digest.to_string(),
+            content_type: content_type(&name),
+            content: Content::File {
+                path: path.to_owned(),
+                offset: 0,
+            },
+            name,
+        })
+    }
+
+    /// Why GitHub would refuse it; none if it would not.
+    fn problem(&self) -> Option<String> {
+        let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
+        if let Some(odd) = self.name.chars().find(|c| !kept(*c)) {
+            return Some(format!("GitHub would change its name, which has a {odd:?}"));
+        }
+        if self.name.starts_with('.') || self.name.ends_with('.') || self.name.is_empty() {
+            return Some("GitHub would change its name, which begins or ends with a dot".to_owned());
+        }
+        if self.size == 0 {
+            return Some("it is empty, which GitHub refuses".to_owned());
+        }
+        (self.size > DEFAULT_PART_SIZE).then(|| {
+            let size = crate::report::bytes(self.size);
+            format!("it has {size}, and GitHub takes less than 2 GiB")
+        })
+    }
+}
+
+/// See [`super::wanted`].
+pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
+    let manifests = manifests(&request.bundles)?;
+    let Some((_, first)) = manifests.first() else {
+        return Err(PublishError::Mixed("no bundle was given".to_owned()).into());
+    };
+    let commit = expect_one_release(workspace, &manifests)?;
+    let mut assets = Vec::new();
+    let mut sums = Vec::new();
+    for (path, _) in &manifests {
+        inspect::verify_bundle(path, &workspace.declaration.signing.public_keys)?;
+        interrupt::check()?;
+        let bundle = Asset::of_file(path)?;
+        sums.push((bundle.name.clone(), bundle.digest.clone()));
+        if bundle.size > DEFAULT_PART_SIZE {
+            assets.extend(parts(path, &bundle)?);
+        } else {
+            assets.push(bundle);
+        }
+    }
+    let folder = manifests.first().and_then(|(path, _)| path.parent());
+    let installer = folder
+        .map(|folder| folder.join("install.sh"))
+        .filter(|path| path.is_file());
+    for path in installer.iter().chain(&request.assets) {
+        let asset = Asset::of_file(path)?;
+        sums.push((asset.name.clone(), asset.digest.clone()));
+        assets.push(asset);
+    }
+    assets.push(checksums(sums));
+    expect_assets(&assets)?;
+    let changelog = match &request.notes {
+        Some(path) => fs::read_to_string(path).map_err(Error::io("read", path))?,
+        None => first.changelog.clone(),
+    };
+    let release = notes::Release {
+        product: first.product.as_str(),
+        version: &first.version,
+        repository: &target.repository,
+        server: &target.server,
+        changelog: &changelog,
+        assets: &assets,
+    };
+    Ok(Wanted {
+        version: first.version.clone(),
+        commit,
+        tag: tag_of(&first.version),
+        title: format!("{} {}", first.product, first.version),
+        notes: notes::write(&release),
+        prerelease: !first.version.pre.is_empty(),
+        latest: request.latest,
+        assets,
+    })
+}
+
+/// Reads the manifests of `bundles`.
+///
+/// # Errors
+/// One is no bundle.
+pub(crate) fn manifests(bundles: &[PathBuf]) -> Result<Vec<(PathBuf, Manifest)>> {
+    let read = |path: &PathBuf| {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let damaged = |source| Error::Verify {
+            path: path.clone(),
+            source,
+        };
+        match read_manifest(file).map_err(damaged)?.manifest {
+            AnyManifest::V1(manifest) => Ok((path.clone(), *manifest)),
+            AnyManifest::Legacy(_) => Err(damaged(bundle::manifest::ManifestError::Legacy.into())),
+        }
+    };
+    bundles.iter().map(read).collect()
+}
+
+/// The commit of bundles that are all of one release, and may be published.
+fn expect_one_release(workspace: &Workspace, manifests: &[(PathBuf, Manifest)]) -> Result<String, PublishError> {
+    let mut commit = None;
+    for (path, manifest) in manifests {
+        let bundle = file_name(path);
+        let refuse = |message: String, hint| PublishError::NotForPublishing {
+            bundle: bundle.clone(),
+            message,
+            hint,
+        };
+        if manifest.product != workspace.declaration.product {
+            let declared = &workspace.declaration.product;
+            return Err(PublishError::Mixed(format!(
+                "{bundle} is of {}, but {declared} is declared",
+                manifest.product
+            )));
+        }
+        if let Some(image) = manifest.image_details.iter().find(|image| image.substitute) {
+            return Err(refuse(
+                format!("{} was made from a stand-in", image.reference),
+                "cargo xtask lock and cargo xtask vendor, on a machine that reaches the registry; then release again",
+            ));
+        }
+        let unpinned = |source: &String| !source.contains("@sha256:");
+        if let Some(image) = manifest
+            .image_details
+            .iter()
+            .find(|image| image.source.as_ref().is_some_and(unpinned))
+        {
+            return Err(refuse(
+                format!("{} was not pinned by digest", image.reference),
+                "cargo xtask lock, commit the lock file, and release again",
+            ));
+        }
+        let Some(made_from) = &manifest.commit else {
+            return Err(refuse(
+                "it names no commit".to_owned(),
+                "release it again from a commit",
+            ));
+        };
+        let this = (&manifest.version, made_from);
+        match commit {
+            None => commit = Some(this),
+            Some(first) if first == this => {}
+            Some((version, commit)) => {
+                let (other, short) = (&manifest.version, |commit: &str| {
+                    commit.get(..10).unwrap_or(commit).to_owned()
+                });
+                return Err(PublishError::Mixed(format!(
+                    "{bundle} is {other} from commit {}, but others are {version} from commit {}",
+                    short(made_from),
+                    short(commit)
+                )));
+            }
+        }
+    }
+    Ok(commit.map(|(_, commit)| commit.clone()).unwrap_or_default())
+}
+
+/// The parts of a bundle that is too large, and their list.
+fn parts(path: &Path, bundle: &Asset) -> Result<Vec<Asset>> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let content = |message: String| Error::Content {
+        path: path.to_owned(),
+        message,
+    };
+    let list = list_parts(file, &bundle.name, DEFAULT_PART_SIZE).map_err(|error| content(error.to_string()))?;
+    let mut offset = 0;
+    let mut assets = Vec::new();
+    for part in &list.parts {
+        assets.push(Asset {
+            name: part.name.clone(),
+            size: part.size,
+            digest: part.sha256.0.to_string(),
+            content_type: "application/octet-stream",
+            content: Content::File {
+                path: path.to_owned(),
+                offset,
+            },
+        });
+        offset += part.size;
+    }
+    let json = list.to_json().map_err(|error| content(error.to_string()))?;
+    assets.push(Asset::of_bytes(&list_name(&bundle.name), json));
+    Ok(assets)
+}
+
+/// `SHA256SUMS`, as `sha256sum -c` reads it; a bundle in parts is in it as a whole.
+fn checksums(mut sums: Vec<(String, String)>) -> Asset {
+    sums.sort();
+    let line = |(name, digest): &(String, String)| format!("{}  {name}\n", digest.trim_start_matches("sha256:"));
+    let text: String = sums.iter().map(line).collect();
+    Asset::of_bytes(CHECKSUMS, text.into_bytes())
+}
+
+fn expect_assets(assets: &[Asset]) -> Result<(), PublishError> {
+    let mut names = BTreeSet::new();
+    for asset in assets {
+        let twice = (!names.insert(&asset.name)).then(|| "it is there twice".to_owned());
+        if let Some(message) = twice.or_else(|| asset.problem()) {
+            let name = asset.name.clone();
+            return Err(PublishError::Asset { name, message });
+        }
+    }
+    if assets.len() > MOST_ASSETS {
+        return Err(PublishError::Mixed(format!(
+            "{} assets; GitHub takes {MOST_ASSETS} for a release",
+            assets.len()
+        )));
+    }
+    Ok(())
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "gz" => "application/gzip",
+        "zip" => "application/zip",
+        "json" => "application/json",
+        "sh" => "text/x-shellscript",
+        _ if name == CHECKSUMS => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(name: &str, size: u64) -> String {
+        let asset = Asset {
+            size,
+            ..Asset::of_bytes(name, Vec::new())
+        };
+        expect_assets(&[asset]).map_or_else(|error| error.to_string(), |()| "good".to_owned())
+    }
+
+    #[test]
+    fn what_github_would_refuse_is_found_before_anything_is_sent() {
+        assert_eq!(problem("acme-update-1.0.0+b.2-amd64.tar.gz", 1), "good");
+        assert_eq!(problem("a", DEFAULT_PART_SIZE), "good");
+        for (name, size, message) in [
+            ("a b", 1, "has a ' '"),
+            ("ä", 1, "has a 'ä'"),
+            ("a/b", 1, "has a '/'"),
+            (".a", 1, "begins or ends with a dot"),
+            ("a.", 1, "begins or ends with a dot"),
+            ("a", 0, "it is empty"),
+            ("a", 1 << 31, "less than 2 GiB"),
+        ] {
+            assert!(
+                problem(name, size).contains(message),
+                "{name:?}: {}",
+                problem(name, size)
+            );
+        }
+        let twice = [Asset::of_bytes("a", vec![1]), Asset::of_bytes("a", vec![2])];
+        assert_eq!(
+            expect_assets(&twice).unwrap_err().to_string(),
+            "a cannot be an asset: it is there twice"
+        );
+    }
+
+    #[test]
+    fn checksums_are_those_that_sha256sum_reads() {
+        let sums = checksums(vec![
+            ("b".to_owned(), "sha256:02".to_owned()),
+            ("a".to_owned(), "sha256:01".to_owned()),
+        ]);
+        let Content::Bytes(text) = sums.content else {
+            panic!("no bytes")
+        };
+        assert_eq!(String::from_utf8(text).unwrap(), "01  a\n02  b\n");
+    }
+}
