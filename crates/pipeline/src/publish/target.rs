@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::PublishError;
-use crate::declaration::Declaration;
+use crate::declaration::{Declaration, is_repository};
 
 /// GitHub itself, where no other address is given.
 const GITHUB: &str = "https://api.github.com";
@@ -38,7 +38,7 @@ impl Target {
                 });
             }
             (Some(repository), _) => repository.clone(),
-            (None, Some(given)) if given.split('/').filter(|part| !part.is_empty()).count() == 2 => given,
+            (None, Some(given)) if is_repository(&given) => given,
             (None, Some(given)) => return Err(PublishError::BadRepository(given)),
             (None, None) => return Err(PublishError::NoRepository),
         };

@@ -172,6 +172,7 @@ fn planned(facts: &Facts, offline: bool) -> String {
         zip: false,
         allow_dirty: false,
         output: Output::Bundles,
+        publish: None,
     };
     match plan(&workspace(&declaration()), facts, &request) {
         Ok(plan) => plan.to_string(),

@@ -25,6 +25,11 @@ pub(crate) fn xtask(folder: &Path) -> Command {
     for variable in [
         "BUILDX_BUILDER",
         "CARGO_TARGET_DIR",
+        "GH_TOKEN",
+        "GITHUB_API_URL",
+        "GITHUB_REPOSITORY",
+        "GITHUB_SERVER_URL",
+        "GITHUB_TOKEN",
         "RELEASE_BUILD_NETWORK",
         "SOURCE_DATE_EPOCH",
     ] {
