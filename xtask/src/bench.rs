@@ -5,6 +5,7 @@ mod figures;
 mod pack;
 mod process;
 mod product;
+mod publish;
 
 use std::{
     fs,
@@ -21,6 +22,8 @@ pub enum Bench {
     Pack(Runs),
     /// Verifying and loading an update on a device, beside `tar -xzf`, `sha256sum`, `docker load`
     Apply(Runs),
+    /// Publishing a bundle of 1.9 GiB: the memory that it needs, and what a rerun asks
+    Publish(Runs),
 }
 
 /// Arguments of a measurement.
@@ -35,7 +38,7 @@ pub struct Runs {
 }
 
 /// Shows a table, and writes it to `file` if one is named.
-fn publish(table: &str, file: Option<&Path>) -> Result<()> {
+fn hand_out(table: &str, file: Option<&Path>) -> Result<()> {
     eprintln!("{table}");
     match file {
         Some(path) => fs::write(path, table).with_context(|| format!("cannot write {}", path.display())),
@@ -59,5 +62,6 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Pack(options) => pack::run(root, options.runs, options.write.as_deref()),
         Bench::Apply(options) => apply::run(root, options.runs, options.write.as_deref()),
+        Bench::Publish(options) => publish::run(root, options.runs, options.write.as_deref()),
     }
 }

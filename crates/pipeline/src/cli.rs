@@ -16,7 +16,7 @@ use crate::{
     plan::{Output, Publication, Request},
     registry, release,
     report::{bytes, note, print},
-    schema, split,
+    sbom, schema, split,
 };
 
 pub use publish::{PublishArgs, PublishOptions};
@@ -197,6 +197,12 @@ pub enum BundleCommand {
         /// Print JSON on standard output
         #[arg(long)]
         json: bool,
+    },
+    /// Write what the bundles of a release consist of beside them, as CycloneDX: PRODUCT-sbom.cdx.json
+    Sbom {
+        /// The bundles of one version
+        #[arg(required = true, value_name = "BUNDLE")]
+        bundles: Vec<PathBuf>,
     },
     /// Cut a bundle into parts beside it, for places that take no file of 2 GiB, and list them in BUNDLE.parts.json
     Split {
@@ -390,6 +396,7 @@ fn bundle_command(command: BundleCommand) -> Result<()> {
             let written = split::split_bundle(&bundle, size)?;
             if as_json { json(&written) } else { out(written) }
         }
+        BundleCommand::Sbom { bundles } => out(sbom::write_beside(&workspace()?, &bundles)?.display()),
         BundleCommand::Diff { a, b, json: true } => json(&inspect::compare(&a, &b)?.0),
         BundleCommand::Diff { a, b, json: false } => out(inspect::compare(&a, &b)?),
     }

@@ -9,7 +9,7 @@ use bundle::{
     diff::{BundleDiff, diff},
     manifest::{AnyManifest, Manifest},
     parts::{PartsError, Source, find_damage},
-    read::{Trust, read_manifest, verify},
+    read::{Trust, VerifiedBundle, read_manifest, verify},
     signature::{PublicKey, TrustedKeys},
 };
 use serde::Serialize;
@@ -39,6 +39,21 @@ pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
 /// # Errors
 /// It cannot be read, is damaged, or is signed by nobody who is trusted.
 pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedReport> {
+    let verified = open_verified(path, keys)?;
+    let manifest = verified.manifest();
+    Ok(VerifiedReport {
+        product: manifest.product.to_string(),
+        version: manifest.version.clone(),
+        images: manifest.images.len(),
+        signed_by: verified.signed_by().map(|key| key.to_string()),
+    })
+}
+
+/// Checks a whole bundle, against `keys` if there are any, and keeps it open.
+///
+/// # Errors
+/// As for [`verify_bundle`].
+pub(crate) fn open_verified(path: &Path, keys: &[PublicKey]) -> Result<VerifiedBundle<Source>> {
     let source = open(path)?;
     let trusted = TrustedKeys::new(keys.iter().cloned());
     let trust = if keys.is_empty() {
@@ -55,16 +70,9 @@ pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedR
         // Which part is damaged says more than what that did to the whole.
         find_damage(path).map_err(in_parts(path))?;
     }
-    let verified = verified.map_err(|source| Error::Verify {
+    verified.map_err(|source| Error::Verify {
         path: path.to_owned(),
         source,
-    })?;
-    let manifest = verified.manifest();
-    Ok(VerifiedReport {
-        product: manifest.product.to_string(),
-        version: manifest.version.clone(),
-        images: manifest.images.len(),
-        signed_by: verified.signed_by().map(|key| key.to_string()),
     })
 }
 

@@ -43,6 +43,7 @@ mod part;
 mod pins;
 mod problem;
 mod report;
+mod sbom;
 mod split;
 mod stages;
 

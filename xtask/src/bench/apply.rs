@@ -24,9 +24,10 @@ use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
+    hand_out,
     process::{memory_of, peak_memory, signing_key},
     product::Product,
-    publish, remove,
+    remove,
 };
 use crate::{
     ci,
@@ -130,7 +131,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
     }
     engine.stop()?;
     Engine::wipe(Kind::Docker26Classic)?;
-    publish(&measured.table(runs), write)
+    hand_out(&measured.table(runs), write)
 }
 
 struct Turns<'a> {

@@ -7,23 +7,17 @@
 //!
 //! The old procedure runs on a classic store, as it did: `docker save` is then uncompressed.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
-    process::{peak_memory, signing_key},
+    hand_out,
+    process::{Run, measure, signing_key},
     product::Product,
-    publish, remove,
+    remove,
 };
 use crate::{
     ci,
@@ -66,7 +60,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
         bench.turn(turn, &mut measured)?;
     }
     classic.stop()?;
-    publish(&measured.table(runs), write)
+    hand_out(&measured.table(runs), write)
 }
 
 struct Turns<'a> {
@@ -146,39 +140,13 @@ impl Turns<'_> {
     }
 
     fn release(&self, arguments: &[&str]) -> Result<Run> {
-        let program = std::env::current_exe()?;
-        let started = Instant::now();
-        let mut child = Command::new(program)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(arguments)
             .current_dir(&self.product.root)
-            .env("BENCH_SIGNING_KEY", signing_key()?)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut memory_bytes = 0.0;
-        let end = loop {
-            if let Some(end) = child.try_wait()? {
-                break end;
-            }
-            memory_bytes = peak_memory(child.id()).unwrap_or(memory_bytes);
-            thread::sleep(Duration::from_millis(5));
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        ensure!(
-            end.success(),
-            "`{}` failed in {}: {end}",
-            arguments.join(" "),
-            self.product.root.display()
-        );
-        Ok(Run { seconds, memory_bytes })
+            .env("BENCH_SIGNING_KEY", signing_key()?);
+        measure(&mut command)
     }
-}
-
-/// A run of our own.
-struct Run {
-    seconds: f64,
-    memory_bytes: f64,
 }
 
 impl Measured {

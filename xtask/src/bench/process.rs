@@ -1,8 +1,47 @@
 //! What is known of a process that is measured, and the key that all bundles of a bench are signed with.
 
-use std::{fs, sync::OnceLock};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+
+/// A run of a program that was watched.
+pub(super) struct Run {
+    /// How long it took.
+    pub(super) seconds: f64,
+    /// The most memory that it had, in bytes.
+    pub(super) memory_bytes: f64,
+}
+
+/// Runs a program without input and output, and watches it.
+///
+/// # Errors
+/// It fails.
+pub(super) fn measure(command: &mut Command) -> Result<Run> {
+    let started = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut memory_bytes = 0.0;
+    let end = loop {
+        if let Some(end) = child.try_wait()? {
+            break end;
+        }
+        memory_bytes = peak_memory(child.id()).unwrap_or(memory_bytes);
+        thread::sleep(Duration::from_millis(5));
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    ensure!(end.success(), "`{}` failed: {end}", words.join(" "));
+    Ok(Run { seconds, memory_bytes })
+}
 
 /// A key for the bench alone, the same for all of its runs.
 pub(super) fn signing_key() -> Result<String> {

@@ -84,8 +84,9 @@ const BUNDLES: [&str; 3] = [
     "dist/acme-update-1.0.0-arm64.tar.gz",
 ];
 
-const ASSETS: [&str; 4] = [
+const ASSETS: [&str; 5] = [
     "SHA256SUMS",
+    "acme-sbom.cdx.json",
     "acme-update-1.0.0-amd64.tar.gz",
     "acme-update-1.0.0-arm64.tar.gz",
     "acme-update-1.0.0.tar.gz",
@@ -184,4 +185,54 @@ fn what_must_not_be_published() {
     site.run(&["publish", BUNDLES[0]]).expect(5);
     assert!(site.releases().is_empty());
     assert!(site.github.requests().iter().all(|request| request.method == "GET"));
+}
+
+/// The shell lines of release.yml, in their order, said of this product.
+fn workflow_lines() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.github/workflows/release.yml");
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- run: "));
+    lines.map(|line| line.replace("webmacs", "acme")).collect()
+}
+
+#[test]
+#[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
+fn the_lines_of_the_workflow_make_a_release() {
+    let site = Site::new();
+    site.tag();
+    let lines = workflow_lines();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let shell = |line: &str, variables: &[(&str, &str)]| {
+        let rest = line.strip_prefix("cargo xtask ");
+        let rest = rest.unwrap_or_else(|| panic!("not a line of xtask: {line}"));
+        let program = site.command(&[]);
+        let mut command = Command::new("bash");
+        command
+            .args(["-euc", &format!("{} {rest}", program.get_program().to_str().unwrap())])
+            .current_dir(site.product.root())
+            .envs(variables.iter().copied());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        run(&mut command).expect(0)
+    };
+    let (build, others) = lines.split_first().unwrap();
+    shell(build, &[("PLATFORM", "linux/amd64"), ("PART", "part-amd64")]);
+    shell(build, &[("PLATFORM", "linux/arm64"), ("PART", "part-arm64")]);
+    for line in others {
+        shell(line, &[]);
+    }
+    // The document is the one that was attested.
+    site.expect_complete(&ASSETS);
+    let sbom = site.releases()[0]
+        .assets
+        .iter()
+        .find(|asset| asset.name == ASSETS[1])
+        .unwrap()
+        .id;
+    let attested = fs::read(site.product.path("dist/acme-sbom.cdx.json")).unwrap();
+    assert_eq!(site.github.world().content(sbom).unwrap(), attested);
 }

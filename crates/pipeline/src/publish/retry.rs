@@ -24,7 +24,7 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// About two minutes of failures without any progress.
+    /// About a minute of failures without any progress.
     fn default() -> Self {
         Self {
             attempts: 7,

@@ -20,7 +20,13 @@ use semver::Version;
 use serde::Serialize;
 
 use super::{PublishError, Request, Target, notes, tag_of};
-use crate::{Error, Result, facts::Workspace, inspect, interrupt, pack::hash_file};
+use crate::{
+    Error, Result,
+    facts::Workspace,
+    inspect, interrupt,
+    pack::hash_file,
+    sbom::{self, Sbom},
+};
 
 /// The name of the file with all checksums.
 const CHECKSUMS: &str = "SHA256SUMS";
@@ -141,8 +147,10 @@ pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request)
     let commit = expect_one_release(workspace, &manifests)?;
     let mut assets = Vec::new();
     let mut sums = Vec::new();
+    let mut sbom = Sbom::default();
     for (path, _) in &manifests {
-        inspect::verify_bundle(path, &workspace.declaration.signing.public_keys)?;
+        let mut verified = inspect::open_verified(path, &workspace.declaration.signing.public_keys)?;
+        sbom.add(&mut verified)?;
         interrupt::check()?;
         let bundle = Asset::of_file(path)?;
         sums.push((bundle.name.clone(), bundle.digest.clone()));
@@ -156,8 +164,14 @@ pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request)
     let installer = folder
         .map(|folder| folder.join("install.sh"))
         .filter(|path| path.is_file());
+    let mut others = vec![Asset::of_bytes(
+        &sbom::file_name(first.product.as_str()),
+        sbom.write(workspace)?,
+    )];
     for path in installer.iter().chain(&request.assets) {
-        let asset = Asset::of_file(path)?;
+        others.push(Asset::of_file(path)?);
+    }
+    for asset in others {
         sums.push((asset.name.clone(), asset.digest.clone()));
         assets.push(asset);
     }
