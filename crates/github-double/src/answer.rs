@@ -49,7 +49,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, host: Host, request: Request<Inc
         let headers = downloads::redirect("http://elsewhere.example/release-assets/1");
         return Ok(respond(302, headers, full(Bytes::new())));
     }
-    let path = Path::parse(parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let origins = lock(&shared.world).origins().clone();
+    let path = origins.inner(host, parts.uri.path()).unwrap_or_default();
+    let path = Path::parse(path, parts.uri.query().unwrap_or_default());
     let response = match host {
         Host::Api | Host::Uploads => {
             let exchange = JsonCall {

@@ -62,8 +62,21 @@ impl GitHub {
     ///
     /// When no port can be opened, or no folder for what is uploaded can be made.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(["", ""])
+    }
+
+    /// Starts one whose addresses are an Enterprise server's: `…/api/v3` for calls and `…/api/uploads` for uploads.
+    ///
+    /// # Errors
+    ///
+    /// As for [`GitHub::start`].
+    pub fn start_enterprise() -> io::Result<Self> {
+        Self::start_with(["/api/v3", "/api/uploads"])
+    }
+
+    fn start_with(prefixes: [&str; 2]) -> io::Result<Self> {
         let listeners = serve::Listeners::open()?;
-        let world = World::new(listeners.origins()?)?;
+        let world = World::new(listeners.origins(prefixes)?)?;
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
             faults: Mutex::default(),

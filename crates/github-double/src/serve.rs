@@ -46,15 +46,15 @@ impl Listeners {
         ]))
     }
 
-    pub(crate) fn origins(&self) -> io::Result<Origins> {
+    pub(crate) fn origins(&self, [calls, files]: [&str; 2]) -> io::Result<Origins> {
         let [api, uploads, web, storage] = &self.0;
         let origin = |(_, listener): &(Host, net::TcpListener)| {
             let address = listener.local_addr()?;
             io::Result::Ok(format!("http://{address}"))
         };
         Ok(Origins {
-            api: origin(api)?,
-            uploads: origin(uploads)?,
+            api: origin(api)? + calls,
+            uploads: origin(uploads)? + files,
             web: origin(web)?,
             storage: origin(storage)?,
         })

@@ -87,6 +87,61 @@ pub(crate) fn from_file(text: &str, version: &Version) -> Option<String> {
     })
 }
 
+/// A changelog's file with nothing in it yet.
+pub(crate) const EMPTY: &str = "\
+# Changelog
+
+The format is [Keep a Changelog 1.1.0](https://keepachangelog.com/en/1.1.0/), and versions are
+[semantic](https://semver.org/spec/v2.0.0.html).
+
+## [Unreleased]
+";
+
+/// `text` with a section for `version`: what stands under `Unreleased`, or else `commits`. `Unreleased` stays, empty.
+///
+/// # Errors
+/// The message, if the version has a section already, or nothing changed.
+pub(crate) fn with_version(text: &str, version: &Version, date: &str, commits: &str) -> Result<String, String> {
+    let version_name = version.to_string();
+    if text.lines().any(|line| heads(line, &version_name)) {
+        return Err(format!("has a section for {version} already"));
+    }
+    let is_section = |line: &&str| line.starts_with("## ");
+    let lines: Vec<_> = text.lines().collect();
+    let unreleased = lines.iter().position(|line| heads(line, "Unreleased"));
+    let begin = unreleased.or_else(|| lines.iter().position(is_section));
+    let begin = begin.unwrap_or(lines.len());
+    let (head, rest) = lines.split_at(begin);
+    // Its own text ends where the next section, or the list of links, begins.
+    let (own, rest) = match unreleased {
+        Some(_) => {
+            let body = rest.get(1..).unwrap_or_default();
+            let end = body.iter().position(|line| is_section(line) || line.starts_with('['));
+            body.split_at(end.unwrap_or(body.len()))
+        }
+        None => (&[] as &[&str], rest),
+    };
+    let own = own.join("\n");
+    let changes = if own.trim().is_empty() {
+        commits.trim()
+    } else {
+        own.trim()
+    };
+    if changes.is_empty() {
+        return Err(format!("nothing has changed that {version} could tell of"));
+    }
+    let head = head.join("\n");
+    let rest = rest.join("\n");
+    let mut out = format!(
+        "{}\n\n## [Unreleased]\n\n## [{version}] - {date}\n\n{changes}\n",
+        head.trim_end()
+    );
+    if !rest.trim().is_empty() {
+        out.push_str(&format!("\n{}\n", rest.trim()));
+    }
+    Ok(out.trim_start().to_owned())
+}
+
 /// Whether `line` is the second-level heading of `name`: `## [2.1.0] - 2026-01-01`.
 fn heads(line: &str, name: &str) -> bool {
     line.strip_prefix("## ")
@@ -175,5 +230,35 @@ mod tests {
         assert_eq!(from_file(file, &Version::new(2, 0, 0)).as_deref(), Some("- y"));
         assert_eq!(from_file(file, &Version::new(3, 0, 0)).as_deref(), Some("- soon"));
         assert_eq!(from_file("# nothing", &Version::new(3, 0, 0)), None);
+    }
+
+    #[test]
+    fn a_file_gets_the_section_of_a_version() {
+        let with = |text: &str, commits: &str| with_version(text, &Version::new(2, 1, 0), "2026-01-02", commits);
+        let file =
+            "# Changelog\n\n## [Unreleased]\n\n### Added\n- x\n\n## [2.0.0] - 2025-01-01\n- y\n\n[2.0.0]: link\n";
+        let written = with(file, "- a commit").unwrap();
+        assert_eq!(
+            written,
+            "# Changelog\n\n## [Unreleased]\n\n## [2.1.0] - 2026-01-02\n\n### Added\n- x\n\n\
+             ## [2.0.0] - 2025-01-01\n- y\n\n[2.0.0]: link\n"
+        );
+        // And a release finds it there.
+        assert_eq!(
+            from_file(&written, &Version::new(2, 1, 0)).as_deref(),
+            Some("### Added\n- x")
+        );
+        assert_eq!(
+            with(&written, "- a commit").unwrap_err(),
+            "has a section for 2.1.0 already"
+        );
+        assert!(with(EMPTY, "").unwrap_err().contains("nothing has changed"));
+        let first = with(EMPTY, "- a commit").unwrap();
+        assert!(
+            first.ends_with("\n\n## [Unreleased]\n\n## [2.1.0] - 2026-01-02\n\n- a commit\n"),
+            "{first}"
+        );
+        let bare = with("# Changelog\n\n## [2.0.0]\n- y\n", "- a commit").unwrap();
+        assert!(bare.ends_with("- a commit\n\n## [2.0.0]\n- y\n"), "{bare}");
     }
 }

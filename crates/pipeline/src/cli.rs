@@ -1,5 +1,6 @@
 //! The command line that every repository's xtask gets.
 
+mod changelog;
 mod publish;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
@@ -19,6 +20,7 @@ use crate::{
     sbom, schema, split,
 };
 
+pub use changelog::ChangelogArgs;
 pub use publish::{PublishArgs, PublishOptions};
 
 /// The variable with the network that `RUN` uses.
@@ -56,6 +58,8 @@ repository where none is declared; GITHUB_API_URL is the API of a GitHub Enterpr
     Vendor(VendorArgs),
     /// Make the key that signs bundles
     Keygen(KeygenArgs),
+    /// Show what changed since the last version, or write it into the changelog's file
+    Changelog(ChangelogArgs),
     /// Look into bundles, and split them
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -284,6 +288,7 @@ fn execute(command: Command) -> Result<()> {
             ));
             out(public)
         }
+        Command::Changelog(args) => changelog::run(&args),
         Command::Bundle(command) => bundle_command(command),
         Command::Schema(args) => schema_command(args),
     }

@@ -463,4 +463,58 @@ mod tests {
             assert!(!is_one(name), "{name}");
         }
     }
+
+    /// Everything that stands against publishing `facts`.
+    fn refused(facts: &Facts, platforms: &[&str]) -> String {
+        let workspace = crate::fixture::workspace(&crate::fixture::declaration());
+        let variable = |name: &str| match name {
+            "GITHUB_TOKEN" => Some("token".to_owned()),
+            "GITHUB_REPOSITORY" => Some("acme/web".to_owned()),
+            _ => None,
+        };
+        let request = Request {
+            version: Version::new(1, 0, 0),
+            platforms: platforms.iter().map(|platform| platform.parse().unwrap()).collect(),
+            builder: None,
+            offline: false,
+            no_cache: false,
+            network: None,
+            parts: Vec::new(),
+            zip: false,
+            allow_dirty: true,
+            output: Output::Bundles,
+            publish: Some(Publication {
+                target: Target::find(&workspace.declaration, &variable).unwrap(),
+                request: publish::Request {
+                    bundles: Vec::new(),
+                    assets: Vec::new(),
+                    latest: None,
+                    notes: None,
+                },
+            }),
+        };
+        match plan(&workspace, facts, &request) {
+            Ok(plan) => plan.steps.last().unwrap().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_may_be_built_but_not_published() {
+        let facts = || crate::fixture::facts(crate::fixture::DOCKERFILE);
+        assert_eq!(refused(&facts(), &[]), "publish v1.0.0 in acme/web");
+        let mut stand_in = facts();
+        stand_in.vendor.images[0].substitute = true;
+        assert!(
+            refused(&stand_in, &[]).contains("error: rust:1-trixie: a stand-in is used, which cannot be published")
+        );
+        let mut unpinned = facts();
+        unpinned.vendor.images.clear();
+        unpinned.lock.images[0].digest = None;
+        assert!(refused(&unpinned, &[]).contains("error: rust:1-trixie: is not pinned by digest"));
+        let mut dirty = facts();
+        dirty.git.as_mut().unwrap().dirty = vec![" M web".to_owned()];
+        assert!(refused(&dirty, &[]).contains("what is not committed cannot be published"));
+        assert!(refused(&facts(), &["linux/amd64"]).contains("published for all declared platforms"));
+    }
 }

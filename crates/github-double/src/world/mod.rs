@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 
 use tempfile::TempDir;
 
+use crate::Host;
+
 pub use limits::Limits;
 pub use release::{Asset, Draft, MakeLatest, Release, State};
 pub use repository::{Commit, Repository};
@@ -24,13 +26,26 @@ pub enum Access {
     Write,
 }
 
-/// Where each host listens: `http://127.0.0.1:PORT`.
+/// Where each host listens: `http://127.0.0.1:PORT`, with a path for an Enterprise server's first two.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins {
     pub(crate) api: String,
     pub(crate) uploads: String,
     pub(crate) web: String,
     pub(crate) storage: String,
+}
+
+impl Origins {
+    /// What is left of a path without its host's own; nothing if it is not the host's.
+    pub(crate) fn inner<'a>(&self, host: Host, path: &'a str) -> Option<&'a str> {
+        let origin = match host {
+            Host::Api => &self.api,
+            Host::Uploads => &self.uploads,
+            Host::Web | Host::Storage => return Some(path),
+        };
+        let (_, own) = origin.split_once("://")?;
+        path.strip_prefix(own.find('/').map_or("", |at| &own[at..]))
+    }
 }
 
 /// All that the double remembers.

@@ -29,7 +29,10 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let double = Double::start().unwrap();
+        Self::at(Double::start().unwrap())
+    }
+
+    fn at(double: Double) -> Self {
         let commit = {
             let mut world = double.world();
             world.add_token("writer", Access::Write);
@@ -177,6 +180,34 @@ fn a_finished_release_costs_two_requests_and_no_upload() {
         "{requests:?}"
     );
     println!("rerun of a finished release: {} requests, 0 uploads", requests.len());
+}
+
+#[test]
+fn an_enterprise_server_has_other_paths() {
+    let site = Site::at(Double::start_enterprise().unwrap());
+    site.publish().unwrap();
+    site.expect_complete("an Enterprise server");
+    let requests = site.requests();
+    let hosts = ["/api/v3/repos/acme/web", "/api/uploads/repos/acme/web"];
+    for request in &requests {
+        assert!(
+            hosts.iter().any(|host| request.contains(&format!(" {host}/"))),
+            "{requests:#?}"
+        );
+    }
+    // A list of more than one page is followed there, too.
+    for patch in 0..150 {
+        let tag = format!("v1.0.{patch}");
+        site.double.world().publish(
+            REPOSITORY,
+            Draft {
+                tag,
+                ..Draft::default()
+            },
+            &[],
+        );
+    }
+    assert_eq!(site.publish().unwrap().uploaded, 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use bundle::{
     Digest,
-    manifest::{AnyManifest, Manifest},
+    manifest::{AnyManifest, ImageRecord, Manifest},
     parts::{DEFAULT_PART_SIZE, list_name, list_parts},
     read::read_manifest,
 };
@@ -155,7 +155,7 @@ pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request)
         let bundle = Asset::of_file(path)?;
         sums.push((bundle.name.clone(), bundle.digest.clone()));
         if bundle.size > DEFAULT_PART_SIZE {
-            assets.extend(parts(path, &bundle)?);
+            assets.extend(parts(path, &bundle.name, DEFAULT_PART_SIZE)?);
         } else {
             assets.push(bundle);
         }
@@ -237,22 +237,8 @@ fn expect_one_release(workspace: &Workspace, manifests: &[(PathBuf, Manifest)]) 
                 manifest.product
             )));
         }
-        if let Some(image) = manifest.image_details.iter().find(|image| image.substitute) {
-            return Err(refuse(
-                format!("{} was made from a stand-in", image.reference),
-                "cargo xtask lock and cargo xtask vendor, on a machine that reaches the registry; then release again",
-            ));
-        }
-        let unpinned = |source: &String| !source.contains("@sha256:");
-        if let Some(image) = manifest
-            .image_details
-            .iter()
-            .find(|image| image.source.as_ref().is_some_and(unpinned))
-        {
-            return Err(refuse(
-                format!("{} was not pinned by digest", image.reference),
-                "cargo xtask lock, commit the lock file, and release again",
-            ));
+        if let Some((message, hint)) = manifest.image_details.iter().find_map(private) {
+            return Err(refuse(message, hint));
         }
         let Some(made_from) = &manifest.commit else {
             return Err(refuse(
@@ -279,14 +265,32 @@ fn expect_one_release(workspace: &Workspace, manifests: &[(PathBuf, Manifest)]) 
     Ok(commit.map(|(_, commit)| commit.clone()).unwrap_or_default())
 }
 
+/// Why an image must not be published, and what mends it; none if it may.
+fn private(image: &ImageRecord) -> Option<(String, &'static str)> {
+    let reference = &image.reference;
+    if image.substitute {
+        return Some((
+            format!("{reference} was made from a stand-in"),
+            "cargo xtask lock and cargo xtask vendor, on a machine that reaches the registry; then release again",
+        ));
+    }
+    let source = image.source.as_deref()?;
+    (!source.contains("@sha256:")).then(|| {
+        (
+            format!("{reference} was not pinned by digest"),
+            "cargo xtask lock, commit the lock file, and release again",
+        )
+    })
+}
+
 /// The parts of a bundle that is too large, and their list.
-fn parts(path: &Path, bundle: &Asset) -> Result<Vec<Asset>> {
+fn parts(path: &Path, bundle: &str, size: u64) -> Result<Vec<Asset>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let content = |message: String| Error::Content {
         path: path.to_owned(),
         message,
     };
-    let list = list_parts(file, &bundle.name, DEFAULT_PART_SIZE).map_err(|error| content(error.to_string()))?;
+    let list = list_parts(file, bundle, size).map_err(|error| content(error.to_string()))?;
     let mut offset = 0;
     let mut assets = Vec::new();
     for part in &list.parts {
@@ -303,7 +307,7 @@ fn parts(path: &Path, bundle: &Asset) -> Result<Vec<Asset>> {
         offset += part.size;
     }
     let json = list.to_json().map_err(|error| content(error.to_string()))?;
-    assets.push(Asset::of_bytes(&list_name(&bundle.name), json));
+    assets.push(Asset::of_bytes(&list_name(bundle), json));
     Ok(assets)
 }
 
@@ -384,6 +388,50 @@ mod tests {
             expect_assets(&twice).unwrap_err().to_string(),
             "a cannot be an asset: it is there twice"
         );
+    }
+
+    #[test]
+    fn stand_ins_and_images_that_nobody_pinned_stay_at_home() {
+        let told = |source: Option<&str>, substitute| {
+            let image = ImageRecord {
+                name: "postgres".to_owned(),
+                reference: "postgres:17".to_owned(),
+                source: source.map(str::to_owned),
+                substitute,
+                platforms: Vec::new(),
+            };
+            private(&image).map(|(message, _)| message)
+        };
+        assert_eq!(told(None, false), None);
+        assert_eq!(told(Some("postgres:17@sha256:00"), false), None);
+        assert_eq!(
+            told(Some("postgres:17"), false).unwrap(),
+            "postgres:17 was not pinned by digest"
+        );
+        assert_eq!(told(None, true).unwrap(), "postgres:17 was made from a stand-in");
+    }
+
+    #[test]
+    fn parts_are_those_that_split_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a-update-1.0.0.tar.gz");
+        let content: Vec<u8> = (0..=255).cycle().take(2500).collect();
+        fs::write(&path, &content).unwrap();
+        let assets = parts(&path, "a-update-1.0.0.tar.gz", 1000).unwrap();
+        bundle::parts::split(content.as_slice(), "a-update-1.0.0.tar.gz", 1000, folder.path()).unwrap();
+        assert_eq!(assets.len(), 4);
+        for asset in &assets {
+            let written = fs::read(folder.path().join(&asset.name)).unwrap();
+            let sent = match &asset.content {
+                Content::Bytes(bytes) => bytes.clone(),
+                Content::File { offset, .. } => {
+                    let first = usize::try_from(*offset).unwrap();
+                    content[first..first + usize::try_from(asset.size).unwrap()].to_vec()
+                }
+            };
+            assert_eq!(sent, written, "{}", asset.name);
+            assert_eq!(asset.digest, Digest::of(&written).to_string());
+        }
     }
 
     #[test]
