@@ -36,15 +36,23 @@ pub fn new() -> Client {
 /// # Errors
 /// It is not an `http://` address without a path.
 pub fn backend_url(environment: &Environment) -> Result<String, EnvironmentError> {
-    const NAME: &str = "BACKEND_URL";
-    const EXPECTED: &str = "an address such as http://backend:8000";
-    let url = environment
-        .text(NAME)
-        .unwrap_or_else(|| "http://backend:8000".to_owned());
+    address(environment, "BACKEND_URL", "http://backend:8000")
+}
+
+/// The updater's address from `UPDATER_URL`, without a slash at its end.
+///
+/// # Errors
+/// It is not an `http://` address without a path.
+pub fn updater_url(environment: &Environment) -> Result<String, EnvironmentError> {
+    address(environment, "UPDATER_URL", "http://host.docker.internal:8450")
+}
+
+fn address(environment: &Environment, name: &'static str, default: &str) -> Result<String, EnvironmentError> {
+    let url = environment.text(name).unwrap_or_else(|| default.to_owned());
     let url = url.trim_end_matches('/');
     let invalid = || EnvironmentError::Invalid {
-        name: NAME,
-        expected: EXPECTED,
+        name,
+        expected: "an address such as http://backend:8000",
     };
     let uri: axum::http::Uri = url.parse().map_err(|_| invalid())?;
     let plain = uri.scheme_str() == Some("http") && uri.authority().is_some() && uri.path() == "/";

@@ -1,10 +1,10 @@
-//! Passes requests on to the backend and answers back, both streamed.
+//! Passes requests on to another service and answers back, both streamed.
 //!
 //! Of the headers, those that concern one connection only are dropped (RFC 9110, section 7.6.1), and
 //! `X-Forwarded-*` is set from what is known here, whatever the caller claims: this is the outermost proxy.
-//! A backend that is away gives 502, one that is slow 504, both as JSON.
+//! A service that is away gives 502, one that is slow 504, both as JSON.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{
     Json,
@@ -16,14 +16,14 @@ use axum::{
 use serde_json::json;
 use tracing::warn;
 
-use super::stall::StallGuard;
+use super::stall::{Moves, StallGuard};
 use crate::{
     client::{self, Client},
     environment::{Environment, EnvironmentError},
     program::chain,
 };
 
-/// How long the backend may take to begin its answer, once it is asked.
+/// How long a service may take to begin its answer, from when the last part of the request was passed on.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long a body may stand still, in either direction.
@@ -41,11 +41,22 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// The way to the backend.
+/// Whom the service sees in `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// Itself, as it is called here.
+    Service,
+    /// What the caller asked for: a service that compares it with a page's origin needs that.
+    Caller,
+}
+
+/// The way to a service.
 #[derive(Clone)]
 pub struct Proxy {
     client: Client,
-    backend: String,
+    name: &'static str,
+    url: String,
+    host: Host,
 }
 
 impl Proxy {
@@ -53,37 +64,56 @@ impl Proxy {
     ///
     /// # Errors
     /// `BACKEND_URL` is not an address.
-    pub fn new(environment: &Environment) -> Result<Self, EnvironmentError> {
+    pub fn to_backend(environment: &Environment) -> Result<Self, EnvironmentError> {
         Ok(Self {
             client: client::new(),
-            backend: client::backend_url(environment)?,
+            name: "backend",
+            url: client::backend_url(environment)?,
+            host: Host::Service,
+        })
+    }
+
+    /// A proxy to the updater at `UPDATER_URL`.
+    ///
+    /// # Errors
+    /// `UPDATER_URL` is not an address.
+    pub fn to_updater(environment: &Environment) -> Result<Self, EnvironmentError> {
+        Ok(Self {
+            client: client::new(),
+            name: "updater",
+            url: client::updater_url(environment)?,
+            host: Host::Caller,
         })
     }
 
     /// Passes one request on.
     pub async fn pass(&self, request: Request) -> Response {
-        let request = match self.outgoing(request) {
+        let moves = Moves::default();
+        let (parts, body) = request.into_parts();
+        let body = Body::new(StallGuard::new(body, STALL).watched(moves.clone()));
+        let name = self.name;
+        let request = match self.outgoing(Request::from_parts(parts, body)) {
             Ok(request) => request,
             Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        match tokio::time::timeout(ANSWER, self.client.request(request)).await {
-            Ok(Ok(answer)) => {
+        match answer_in_time(self.client.request(request), &moves).await {
+            Some(Ok(answer)) => {
                 let (mut parts, body) = answer.into_parts();
                 drop_hop_by_hop(&mut parts.headers);
                 Response::from_parts(parts, Body::new(StallGuard::new(Body::new(body), STALL)))
             }
-            Ok(Err(error)) => {
-                warn!(error = chain(&error), "backend is away");
-                refusal(StatusCode::BAD_GATEWAY, "backend is not reachable")
+            Some(Err(error)) => {
+                warn!(error = chain(&error), "{name} is away");
+                refusal(StatusCode::BAD_GATEWAY, &format!("{name} is not reachable"))
             }
-            Err(_) => {
-                warn!(seconds = ANSWER.as_secs(), "backend is slow");
-                refusal(StatusCode::GATEWAY_TIMEOUT, "backend did not answer in time")
+            None => {
+                warn!(seconds = ANSWER.as_secs(), "{name} is slow");
+                refusal(StatusCode::GATEWAY_TIMEOUT, &format!("{name} did not answer in time"))
             }
         }
     }
 
-    /// The request as the backend gets it.
+    /// The request as the service gets it.
     fn outgoing(&self, request: Request) -> Result<Request, axum::http::uri::InvalidUri> {
         let peer = request
             .extensions()
@@ -91,11 +121,14 @@ impl Proxy {
             .map(|info| info.0.ip().to_canonical());
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        parts.uri = format!("{}{path}", self.backend).parse::<Uri>()?;
+        parts.uri = format!("{}{path}", self.url).parse::<Uri>()?;
         parts.version = axum::http::Version::HTTP_11;
         drop_hop_by_hop(&mut parts.headers);
-        // The client names the backend itself; whom the caller asked is in X-Forwarded-Host.
-        let host = parts.headers.remove(header::HOST);
+        // Without it, the client names the service; whom the caller asked is in X-Forwarded-Host either way.
+        let host = match self.host {
+            Host::Service => parts.headers.remove(header::HOST),
+            Host::Caller => parts.headers.get(header::HOST).cloned(),
+        };
         set(&mut parts.headers, "x-forwarded-host", host);
         set(
             &mut parts.headers,
@@ -105,7 +138,21 @@ impl Proxy {
         let peer = peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok());
         set(&mut parts.headers, "x-forwarded-for", peer);
         parts.headers.remove(header::FORWARDED);
-        Ok(Request::from_parts(parts, Body::new(StallGuard::new(body, STALL))))
+        Ok(Request::from_parts(parts, body))
+    }
+}
+
+/// What `answer` gives, unless nothing of the request has been passed on for too long: a long upload is no slow service.
+async fn answer_in_time<T>(answer: impl Future<Output = T>, moves: &Moves) -> Option<T> {
+    let mut answer = pin!(answer);
+    loop {
+        let deadline = moves.last() + ANSWER;
+        if let Ok(answer) = tokio::time::timeout_at(deadline, &mut answer).await {
+            return Some(answer);
+        }
+        if moves.last() + ANSWER <= deadline {
+            return None;
+        }
     }
 }
 
@@ -173,11 +220,39 @@ mod tests {
         request
             .extensions_mut()
             .insert(ConnectInfo(SocketAddr::from(([0, 0, 0, 0, 0, 0xffff, 0x0a00, 1], 9))));
-        let passed = Proxy::new(&environment).unwrap().outgoing(request).unwrap();
+        let passed = Proxy::to_backend(&environment).unwrap().outgoing(request).unwrap();
         assert_eq!(passed.uri(), "http://backend:8000/api/v1/datapoints?limit=1");
         let header = |name| passed.headers().get(name).map(|value| value.to_str().unwrap());
         assert_eq!(header("x-forwarded-for"), Some("10.0.0.1"));
         assert_eq!(header("x-forwarded-host"), Some("device"));
         assert_eq!((header("host"), header("forwarded")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn the_updater_sees_whom_the_caller_asked() {
+        let environment = Environment::from_fn(|name| (name == "UPDATER_URL").then(|| "http://host:8450".to_owned()));
+        let request = Request::builder()
+            .uri("/ota/")
+            .header("host", "device")
+            .body(Body::empty());
+        let proxy = Proxy::to_updater(&environment).unwrap();
+        let passed = proxy.outgoing(request.unwrap()).unwrap();
+        assert_eq!(passed.uri(), "http://host:8450/ota/");
+        assert_eq!(passed.headers()["host"], "device");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_moves_is_not_slow() {
+        let moves = Moves::default();
+        let upload = async {
+            for _ in 0..10 {
+                tokio::time::sleep(ANSWER / 2).await;
+                moves.moved();
+            }
+            "done"
+        };
+        assert_eq!(answer_in_time(upload, &moves).await, Some("done"));
+        let silent = tokio::time::sleep(ANSWER * 2);
+        assert_eq!(answer_in_time(silent, &Moves::default()).await, None);
     }
 }

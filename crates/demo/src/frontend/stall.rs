@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,6 +17,27 @@ pub(super) struct StallGuard {
     body: Body,
     limit: Duration,
     deadline: Pin<Box<Sleep>>,
+    moves: Option<Moves>,
+}
+
+/// When something last came of a body; at first, when it was made.
+#[derive(Clone)]
+pub(super) struct Moves(Arc<Mutex<Instant>>);
+
+impl Default for Moves {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Moves {
+    pub(super) fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn moved(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 /// Why a body ended before its end.
@@ -33,6 +55,15 @@ impl StallGuard {
             body,
             limit,
             deadline: Box::pin(tokio::time::sleep(limit)),
+            moves: None,
+        }
+    }
+
+    /// The same, and tells `moves` whenever something comes.
+    pub(super) fn watched(self, moves: Moves) -> Self {
+        Self {
+            moves: Some(moves),
+            ..self
         }
     }
 }
@@ -45,6 +76,9 @@ impl HttpBody for StallGuard {
         let guard = &mut *self;
         if let Poll::Ready(frame) = pin!(&mut guard.body).poll_frame(context) {
             guard.deadline.as_mut().reset(Instant::now() + guard.limit);
+            if let Some(moves) = &guard.moves {
+                moves.moved();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Broken::Body)));
         }
         guard

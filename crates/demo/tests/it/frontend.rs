@@ -14,10 +14,15 @@ use crate::{
 };
 
 fn frontend(backend: u16) -> Running {
+    frontend_of(backend, free_port())
+}
+
+fn frontend_of(backend: u16, updater: u16) -> Running {
+    let [backend, updater] = [backend, updater].map(|port| format!("http://127.0.0.1:{port}"));
     let frontend = Running::start(
         "frontend",
         free_port(),
-        &[("BACKEND_URL", &format!("http://127.0.0.1:{backend}"))],
+        &[("BACKEND_URL", &backend), ("UPDATER_URL", &updater)],
     );
     eventually("the front end is alive", || {
         frontend.get("/alive").filter(|answer| answer.status == 200)
@@ -154,6 +159,36 @@ fn headers_of_the_connection_stay_behind() {
     for absent in ["x-secret", "te:", "6.6.6.6", "connection:"] {
         assert!(!head.contains(absent), "{absent}\n{head}");
     }
+}
+
+#[test]
+fn the_updaters_page_and_calls_reach_it_and_nothing_else_does() {
+    for path in [
+        "/ota",
+        "/ota/",
+        "/ota/page.js",
+        "/api/v1/ota?page=1",
+        "/api/v1/ota/check",
+    ] {
+        let (port, updater) = fake_backend(|mut stream| {
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .unwrap();
+        });
+        let frontend = frontend_of(free_port(), port);
+        assert_eq!(http::request(frontend.port, "GET", path, &[], "").unwrap().body, "ok");
+        let head = updater.join().unwrap().to_ascii_lowercase();
+        assert!(head.starts_with(&format!("get {path} ")), "{head}");
+        assert!(head.contains("\r\nhost: device\r\n"), "{head}");
+    }
+    let frontend = frontend_of(free_port(), free_port());
+    let away = frontend.get("/api/v1/ota/check").unwrap();
+    assert_eq!(
+        (away.status, away.body.as_str()),
+        (502, r#"{"error":"updater is not reachable"}"#)
+    );
+    let others = frontend.get("/api/v1/otas").unwrap();
+    assert_eq!(others.body, r#"{"error":"backend is not reachable"}"#);
 }
 
 #[test]
