@@ -7,10 +7,12 @@
 //! New columns and tables may be added; nothing that an older updater reads is ever changed, because a failed
 //! self-update goes back to it.
 
+mod access;
 mod downloads;
 mod images;
 mod records;
 mod releases;
+mod requested;
 mod row;
 mod updates;
 
@@ -18,8 +20,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-pub use self::downloads::{Download, Fetched};
-pub use self::records::{Change, Facts, JournalEntry, NewUpdate, Pin, Release, Update};
+pub use self::{
+    access::{Audit, REFUSED_LOGIN, Session, Token},
+    downloads::{Download, Fetched},
+    records::{Change, Facts, JournalEntry, NewUpdate, Pin, Release, Update},
+    requested::Origin,
+};
 use crate::{Result, files};
 
 const SCHEMA: &str = "
@@ -104,7 +110,9 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
-        connection.execute_batch(SCHEMA)?;
+        for schema in [SCHEMA, access::SCHEMA, requested::SCHEMA] {
+            connection.execute_batch(schema)?;
+        }
         if fresh {
             files::sync_folder_of(path)?;
         }
