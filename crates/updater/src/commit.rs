@@ -118,7 +118,7 @@ impl Updater<'_> {
     }
 
     /// Whether a bundle lies where we may move it.
-    fn is_ours(&self, bundle: &Path) -> bool {
+    pub(crate) fn is_ours(&self, bundle: &Path) -> bool {
         bundle.starts_with(self.config.updates())
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Result, files,
     github::{Automatic, Settings as GitHub},
+    network::Network,
 };
 
 /// The configuration's file name.
@@ -43,6 +45,9 @@ pub struct Config {
     /// What is done unasked.
     #[serde(default, skip_serializing_if = "Automatic::is_off")]
     pub automatic: Automatic,
+    /// How the page and the API are served.
+    #[serde(default, skip_serializing_if = "Web::is_default")]
+    pub web: Web,
     /// The configuration's own folder, which also holds the trusted keys.
     #[serde(skip)]
     pub etc: PathBuf,
@@ -58,6 +63,53 @@ pub struct Keep {
     /// Failed bundles, by number.
     #[serde(default = "three")]
     pub failed: usize,
+}
+
+/// How the page and the API are served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Web {
+    /// Whether they are served at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The address and port to listen on. `[::]` is every address of the device, IPv4 too.
+    #[serde(default = "everywhere")]
+    pub listen: SocketAddr,
+    /// A certificate chain in PEM: then HTTPS is served, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// The addresses of proxies whose `X-Forwarded-For`, `-Host` and `-Proto` are believed: `172.16.0.0/12`, `10.1.2.3`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<Network>,
+}
+
+impl Web {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self {
+            enabled: yes(),
+            listen: everywhere(),
+            certificate: None,
+            key: None,
+            proxies: Vec::new(),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn everywhere() -> SocketAddr {
+    SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8450))
 }
 
 impl Default for Keep {
@@ -93,6 +145,7 @@ impl Config {
             keep: Keep::default(),
             github: None,
             automatic: Automatic::default(),
+            web: Web::default(),
             etc: Path::new("/etc").join(product.as_str()),
         }
     }
@@ -108,6 +161,12 @@ impl Config {
             message: error.to_string().trim_end().to_owned(),
         })?;
         config.etc = path.parent().map(Path::to_owned).unwrap_or_default();
+        if config.web.certificate.is_some() != config.web.key.is_some() {
+            return Err(Error::Content {
+                path: path.to_owned(),
+                message: "web.certificate and web.key belong together: give both or none".to_owned(),
+            });
+        }
         Ok(config)
     }
 

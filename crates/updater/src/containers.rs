@@ -291,9 +291,15 @@ pub trait Clock {
 
     /// The time of day as it is recorded: RFC 3339 in UTC, whole seconds.
     fn stamp(&self) -> String {
-        let now = self.now();
-        jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+        stamp(self.now())
     }
+}
+
+/// A time of day as it is recorded: RFC 3339 in UTC, whole seconds.
+pub fn stamp(time: jiff::Timestamp) -> String {
+    jiff::Timestamp::from_second(time.as_second())
+        .unwrap_or(time)
+        .to_string()
 }
 
 /// The machine's clocks.

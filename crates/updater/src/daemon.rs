@@ -1,5 +1,6 @@
-//! The daemon: recovers, then applies what is dropped into `updates/`, and what has come from GitHub if that may be. It ends when another program has taken its file's
-//! place, for the service manager to start that one ([`crate::self_update`]).
+//! The daemon: recovers, then applies what is dropped into `updates/` and what has come from GitHub, if that may be, and
+//! does what people ask for over the page and the API ([`crate::requests`]). It ends when another program has taken its
+//! file's place, for the service manager to start that one ([`crate::self_update`]).
 //!
 //! `inotify` says when something happens there; a look every ten seconds finds what file systems without it bring. The
 //! lock is held only while something is done, so commands by hand go on in between.
@@ -24,8 +25,10 @@ use crate::{
     engine::Updater,
     github::automatic,
     intake::Intake,
+    live::{Board, Live},
     lock::Lock,
     progress::Progress,
+    requests::Requests,
     self_update::{self, Watch},
     store::Store,
 };
@@ -47,23 +50,45 @@ const TRIAL: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The folders cannot be made, or the record cannot be opened: the service manager starts it again.
-pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, progress: &dyn Progress) -> Result<()> {
+pub fn run(
+    config: &Config,
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+) -> Result<()> {
     config.make_folders()?;
     let program = Watch::start(config);
     let heartbeat = Heartbeat::start();
+    let (events, inbox) = mpsc::channel();
+    let board = Arc::new(Board::default());
+    let requests = Arc::new(Requests::new(events.clone()));
+    let live = Live::new(progress, board.clone());
+    let progress: &dyn Progress = &live;
+    let starting = requests.acting("the updater, which is starting,");
     wait_for_engine(engine, progress, &heartbeat);
     recover(config, engine, clock, progress, &heartbeat);
+    board.rest();
+    drop(starting);
     // Only now: a boot that waits for us shall find the device in order.
     tell(&[NotifyState::Ready, NotifyState::Status("waiting for bundles")]);
     let ready = Instant::now();
     let mut on_trial = true;
-    let (events, inbox) = mpsc::channel();
     let _watcher = watch(config, events, progress);
+    let device = Device {
+        config,
+        engine,
+        clock,
+        progress,
+        heartbeat: &heartbeat,
+        requests: &requests,
+    };
     let mut intake = Intake::default();
     let mut said = None;
     loop {
         heartbeat.beat();
-        match turn(config, engine, clock, progress, &mut intake, &heartbeat) {
+        let turned = serve(&device).and_then(|()| turn(&device, &mut intake));
+        board.rest();
+        match turned {
             Ok(()) => said = None,
             // Somebody acts by hand; it is our turn when they have done.
             Err(Error::Busy { .. }) => {}
@@ -90,6 +115,7 @@ pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, pro
         // Disconnected without a watcher: then the pause is all there is.
         match inbox.recv_timeout(pause) {
             Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(pause),
+            Ok(()) if requests.is_waiting() => {}
             // One copy gives thousands of events.
             Ok(()) => {
                 thread::sleep(Duration::from_millis(200));
@@ -100,41 +126,91 @@ pub fn run(config: &Config, engine: &dyn ContainerEngine, clock: &dyn Clock, pro
     }
 }
 
+/// What the loop works with.
+pub(crate) struct Device<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) engine: &'a dyn ContainerEngine,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) heartbeat: &'a Heartbeat,
+    pub(crate) requests: &'a Requests,
+}
+
+impl<'a> Device<'a> {
+    /// Takes the lock and finishes what was interrupted, then does `act`.
+    fn acting<T>(&self, store: Store, act: impl FnOnce(&mut Updater<'a>) -> Result<T>) -> Result<T> {
+        let _lock = Lock::take(&self.config.lock(), "updater daemon")?;
+        let _busy = self.heartbeat.busy();
+        let _acting = self.requests.acting("another update");
+        let mut updater = Updater::new(self.config, store, self.engine, self.clock, self.progress);
+        updater.recover()?;
+        act(&mut updater)
+    }
+}
+
+/// Does what people ask for.
+pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
+    while let Some(request) = device.requests.next() {
+        let mut waiting = Some(request);
+        let done = device.acting(Store::open(&device.config.database())?, |updater| {
+            updater.adopt()?;
+            let Some(request) = waiting.take() else { return Ok(()) };
+            let begun = match updater.begin_wish(&request.wish) {
+                Ok(begun) => begun,
+                Err(error) => {
+                    request.answer(Err(error));
+                    return Ok(());
+                }
+            };
+            request.answer(Ok(()));
+            let Some(id) = begun else { return Ok(()) };
+            tell(&[NotifyState::Status("applying what was asked for")]);
+            // How it ended is in the record, and whoever asked looks there.
+            match updater.go_on(id) {
+                Err(error @ Error::Store(_)) => Err(error),
+                Err(error) => {
+                    updater.progress.note(&error.to_string());
+                    Ok(())
+                }
+                Ok(_) => Ok(()),
+            }
+        });
+        tell(&[NotifyState::Status("waiting for bundles")]);
+        match (done, waiting) {
+            (Err(error), Some(request)) => request.answer(Err(error)),
+            (done, _) => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Looks once, and applies what can be applied.
-fn turn(
-    config: &Config,
-    engine: &dyn ContainerEngine,
-    clock: &dyn Clock,
-    progress: &dyn Progress,
-    intake: &mut Intake,
-    heartbeat: &Heartbeat,
-) -> Result<()> {
-    let store = Store::open(&config.database())?;
-    let nothing_is_due = automatic::due(config, &store, clock)?.is_none();
-    if nothing_is_due && intake.quiet_files(config, clock.elapsed())?.is_empty() && store.active()?.is_none() {
+pub(crate) fn turn(device: &Device<'_>, intake: &mut Intake) -> Result<()> {
+    let store = Store::open(&device.config.database())?;
+    let nothing_lies_there = intake.quiet_files(device.config, device.clock.elapsed())?.is_empty();
+    let nothing_is_due = automatic::due(device.config, &store, device.clock)?.is_none();
+    if nothing_lies_there && nothing_is_due && store.active()?.is_none() {
         return Ok(());
     }
     // Where an update is under way and nobody holds the lock, whoever was at work has died, or could not write its record
     // on a full disk.
-    let _lock = Lock::take(&config.lock(), "updater daemon")?;
-    let _busy = heartbeat.busy();
-    let mut updater = Updater::new(config, store, engine, clock, progress);
-    updater.recover()?;
-    if let Some(stuck) = updater.store.stuck()? {
-        return Err(Error::Stuck(stuck.error.unwrap_or_default()));
-    }
-    updater.adopt()?;
-    tell(&[NotifyState::Status("applying a bundle")]);
-    for (path, outcome) in updater.take_in(intake)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match outcome {
-            Ok(state) => progress.note(&format!("{name}: {}", state.phase)),
-            Err(error) => progress.note(&format!("{name}: {error}")),
+    device.acting(store, |updater| {
+        if let Some(stuck) = updater.store.stuck()? {
+            return Err(Error::Stuck(stuck.error.unwrap_or_default()));
         }
-    }
-    updater.apply_what_is_due()?;
-    tell(&[NotifyState::Status("waiting for bundles")]);
-    Ok(())
+        updater.adopt()?;
+        tell(&[NotifyState::Status("applying a bundle")]);
+        for (path, outcome) in updater.take_in(intake)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match outcome {
+                Ok(state) => updater.progress.note(&format!("{name}: {}", state.phase)),
+                Err(error) => updater.progress.note(&format!("{name}: {error}")),
+            }
+        }
+        updater.apply_what_is_due()?;
+        tell(&[NotifyState::Status("waiting for bundles")]);
+        Ok(())
+    })
 }
 
 fn recover(
@@ -198,14 +274,14 @@ fn tell(state: &[NotifyState<'_>]) {
 }
 
 /// Feeds the service manager's watchdog as long as the loop turns, or something is being applied.
-struct Heartbeat {
+pub(crate) struct Heartbeat {
     start: Instant,
     last: Arc<AtomicU64>,
     busy: Arc<AtomicBool>,
 }
 
 /// While it lives, the loop need not turn.
-struct Busy<'a>(&'a Heartbeat);
+pub(crate) struct Busy<'a>(&'a Heartbeat);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
@@ -215,7 +291,7 @@ impl Drop for Busy<'_> {
 }
 
 impl Heartbeat {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let heartbeat = Self {
             start: Instant::now(),
             last: Arc::default(),

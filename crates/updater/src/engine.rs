@@ -111,9 +111,19 @@ impl<'a> Updater<'a> {
     /// # Errors
     /// Why it was refused, with nothing changed; [`Error::Undone`] if the version before runs; [`Error::Stuck`].
     pub fn apply(&mut self, id: i64) -> Result<State> {
+        self.begin(id)?;
+        self.go_on(id)
+    }
+
+    /// Records that an update that waits is applied; [`Updater::go_on`] does it.
+    pub(crate) fn begin(&mut self, id: i64) -> Result<()> {
         self.failure = None;
         self.expect_rest()?;
-        self.record(id, Event::Start, Change::default())?;
+        self.record(id, Event::Start, Change::default()).map(drop)
+    }
+
+    /// Does what was begun, and says how it ended.
+    pub(crate) fn go_on(&mut self, id: i64) -> Result<State> {
         let state = self.drive(id)?;
         self.outcome(id, state)
     }
@@ -123,6 +133,12 @@ impl<'a> Updater<'a> {
     /// # Errors
     /// Why it is not possible; [`Error::Undone`] if the newer version runs again; [`Error::Stuck`].
     pub fn roll_back(&mut self, id: i64, discard_data_since: Option<&str>) -> Result<State> {
+        self.begin_rollback(id, discard_data_since)?;
+        self.go_on(id)
+    }
+
+    /// Records that an update is rolled back; [`Updater::go_on`] does it.
+    pub(crate) fn begin_rollback(&mut self, id: i64, discard_data_since: Option<&str>) -> Result<()> {
         self.failure = None;
         self.expect_rest()?;
         let update = self.store.update(id)?;
@@ -138,9 +154,8 @@ impl<'a> Updater<'a> {
                 facts: Some(facts),
                 ..Change::default()
             },
-        )?;
-        let state = self.drive(id)?;
-        self.outcome(id, state)
+        )
+        .map(drop)
     }
 
     /// Tries again what is stuck.
@@ -148,14 +163,18 @@ impl<'a> Updater<'a> {
     /// # Errors
     /// Nothing is stuck; [`Error::Stuck`] if it still is.
     pub fn retry(&mut self) -> Result<State> {
-        self.failure = None;
         let stuck = self
             .store
             .stuck()?
             .ok_or_else(|| Error::refused("nothing is stuck", "updater status"))?;
-        self.record(stuck.id, Event::Retry, Change::default())?;
-        let state = self.drive(stuck.id)?;
-        self.outcome(stuck.id, state)
+        self.begin_retry(stuck.id)?;
+        self.go_on(stuck.id)
+    }
+
+    /// Records that what is stuck is tried again; [`Updater::go_on`] does it.
+    pub(crate) fn begin_retry(&mut self, id: i64) -> Result<()> {
+        self.failure = None;
+        self.record(id, Event::Retry, Change::default()).map(drop)
     }
 
     /// Does what the record says, until the update rests.
@@ -320,7 +339,7 @@ impl<'a> Updater<'a> {
     }
 
     /// Nothing else may be under way or stuck.
-    fn expect_rest(&self) -> Result<()> {
+    pub(crate) fn expect_rest(&self) -> Result<()> {
         if let Some(stuck) = self.store.stuck()? {
             return Err(Error::Stuck(stuck.error.unwrap_or_default()));
         }

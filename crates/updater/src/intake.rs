@@ -147,6 +147,11 @@ impl Updater<'_> {
 
     /// Applies one dropped bundle; none if it is to be waited for.
     fn take(&mut self, path: &Path, unchanged: Duration) -> Result<Option<Result<State>>> {
+        // Somebody uploaded it: it is whole, and wanted, whatever became of it before.
+        if let Some(waiting) = self.store.waiting_with(path)? {
+            let begun = self.begin_asked(waiting.id);
+            return self.ended(waiting.id, begun);
+        }
         let opened = match self.open_path(path) {
             Err(Error::Verify(VerifyError::Truncated)) if unchanged < GIVEN_UP => return Ok(None),
             Err(Error::Parts(error)) if error.may_still_come() && unchanged < GIVEN_UP => {
@@ -191,7 +196,13 @@ impl Updater<'_> {
                 file_size: bundle_files::size(path),
             })?,
         };
-        match self.apply(update.id) {
+        let begun = self.begin(update.id);
+        self.ended(update.id, begun)
+    }
+
+    /// Applies what was begun, and gives how it ended, unless the record cannot be used.
+    fn ended(&mut self, id: i64, begun: Result<()>) -> Result<Option<Result<State>>> {
+        match begun.and_then(|()| self.go_on(id)) {
             Err(error @ Error::Store(_)) => Err(error),
             outcome => Ok(Some(outcome)),
         }

@@ -13,6 +13,7 @@
 
 mod admit;
 mod apply;
+mod asked;
 mod commit;
 mod diagnose;
 mod legacy;
@@ -37,13 +38,16 @@ pub mod github;
 pub mod health;
 pub mod install;
 pub mod intake;
+pub mod live;
 pub mod load;
 pub mod lock;
+pub mod network;
 pub mod postgres;
 pub mod preflight;
 pub mod process;
 pub mod progress;
 pub mod release;
+pub mod requests;
 pub mod self_update;
 pub mod state;
 pub mod store;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_INTERRUPTIONS: u32 = 3;
 
 /// What is being done, or was done last, for an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing yet: it waits to be applied.
@@ -62,7 +62,7 @@ pub enum Phase {
 }
 
 /// What users and the API see of an update; finer than that is [`Phase`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waits to be applied.

@@ -8,6 +8,8 @@
 //!
 //! Data is never deleted. A database that is replaced stays beside the one that takes its place.
 
+use semver::Version;
+
 use crate::{
     Error, Result,
     apply::note_health,
@@ -21,7 +23,7 @@ use crate::{
     preflight::can_read,
     release,
     state::Phase,
-    store::{Change, Release, Update},
+    store::{Change, Release, Store, Update},
 };
 
 impl Updater<'_> {
@@ -61,55 +63,23 @@ impl Updater<'_> {
 
     /// What stands against bringing back the version that ran before `update`.
     pub(crate) fn expect_rollback(&self, update: &Update, discard_data_since: Option<&str>) -> Result<()> {
-        let refuse = |message: String, hint: &str| Err(Error::refused(message, hint));
-        if update.state.phase != Phase::Completed {
-            return refuse(
+        let outlook = outlook(&self.store, update)?;
+        match (outlook.discards_data_since, discard_data_since) {
+            (None, _) => Ok(()),
+            (Some(since), Some(agreed)) if since == agreed => Ok(()),
+            (Some(since), Some(_)) => Err(Error::refused(
+                "the time after --discard-data-since is not the one from which data would be lost",
+                format!("--discard-data-since {since}"),
+            )),
+            (Some(since), None) => Err(Error::refused(
                 format!(
-                    "the update to {} is {}, and only a completed one can be rolled back",
-                    update.version, update.state.phase
+                    "{} cannot read the data that {} has made: going back would lose everything written since {since}",
+                    outlook.version, update.version
                 ),
-                "updater history",
-            );
-        }
-        let current = self.store.current()?;
-        if current.as_ref().map(|release| release.id) != update.to {
-            return refuse(
-                format!("{} is not the version that runs", update.version),
-                "only the newest update can be rolled back; `updater status` shows it",
-            );
-        }
-        let (Some(before), Some(current)) = (self.release_before(update)?, current) else {
-            return refuse(
-                format!("nothing was installed before {}", update.version),
-                "updater uninstall",
-            );
-        };
-        if self.data_stays(&before, &current) {
-            return Ok(());
-        }
-        let completed = update.completed_on.clone().unwrap_or_default();
-        match (discard_data_since, &update.facts.gated_backup) {
-            (Some(since), Some(_)) if since == completed => Ok(()),
-            (Some(_), Some(_)) => refuse(
-                "the time after --discard-data-since is not the one from which data would be lost".to_owned(),
-                &format!("--discard-data-since {completed}"),
-            ),
-            (_, None) => refuse(
                 format!(
-                    "{} cannot read the data of {}, and there is no backup from before",
-                    before.version, current.version
+                    "if that is really meant: updater rollback --discard-data-since {since}; the database of now is kept beside"
                 ),
-                "stay, or install a newer version",
-            ),
-            (None, Some(_)) => refuse(
-                format!(
-                    "{} cannot read the data that {} has made: going back would lose everything written since {completed}",
-                    before.version, current.version
-                ),
-                &format!(
-                    "if that is really meant: updater rollback --discard-data-since {completed}; the database of now is kept beside"
-                ),
-            ),
+            )),
         }
     }
 
@@ -294,9 +264,66 @@ impl Updater<'_> {
             answer => answer,
         }
     }
+}
 
-    /// Whether `before` can work on the data that `current` has made.
-    fn data_stays(&self, before: &Release, current: &Release) -> bool {
-        before.data.revision == current.data.revision || can_read(&before.version, &current.data)
+/// What rolling back would mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outlook {
+    /// The version that would run.
+    pub(crate) version: Version,
+    /// From when on writes would be lost, RFC 3339 in UTC; none if all data stays.
+    pub(crate) discards_data_since: Option<String>,
+}
+
+/// What rolling back `update` would mean, by the data rule.
+///
+/// # Errors
+/// It is not possible, and why.
+pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
+    let refuse = |message: String, hint: &str| Err(Error::refused(message, hint));
+    if update.state.phase != Phase::Completed {
+        return refuse(
+            format!(
+                "the update to {} is {}, and only a completed one can be rolled back",
+                update.version, update.state.phase
+            ),
+            "updater history",
+        );
     }
+    let current = store.current()?;
+    if current.as_ref().map(|release| release.id) != update.to {
+        return refuse(
+            format!("{} is not the version that runs", update.version),
+            "only the newest update can be rolled back; `updater status` shows it",
+        );
+    }
+    let before = update.from.map(|id| store.release(id)).transpose()?;
+    let (Some(before), Some(current)) = (before, current) else {
+        return refuse(
+            format!("nothing was installed before {}", update.version),
+            "updater uninstall",
+        );
+    };
+    let discards_data_since = match data_stays(&before, &current) {
+        true => None,
+        false if update.facts.gated_backup.is_none() => {
+            return refuse(
+                format!(
+                    "{} cannot read the data of {}, and there is no backup from before",
+                    before.version, current.version
+                ),
+                "stay, or install a newer version",
+            );
+        }
+        false => Some(update.completed_on.clone().unwrap_or_default()),
+    };
+    Ok(Outlook {
+        version: before.version,
+        discards_data_since,
+    })
+}
+
+/// Whether `before` can work on the data that `current` has made.
+fn data_stays(before: &Release, current: &Release) -> bool {
+    before.data.revision == current.data.revision || can_read(&before.version, &current.data)
 }
