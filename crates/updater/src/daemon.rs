@@ -2,6 +2,8 @@
 //! does what people ask for over the page and the API ([`crate::requests`]). It ends when another program has taken its
 //! file's place, for the service manager to start that one ([`crate::self_update`]).
 //!
+//! The page is served from the first moment, so that whoever looks on sees an interrupted update being finished.
+//!
 //! `inotify` says when something happens there; a look every ten seconds finds what file systems without it bring. The
 //! lock is held only while something is done, so commands by hand go on in between.
 
@@ -23,7 +25,7 @@ use crate::{
     config::Config,
     containers::{Clock, ContainerEngine},
     engine::Updater,
-    github::automatic,
+    github::{Waker, automatic},
     intake::Intake,
     live::{Board, Live},
     lock::Lock,
@@ -31,6 +33,7 @@ use crate::{
     requests::Requests,
     self_update::{self, Watch},
     store::Store,
+    web,
 };
 
 /// How often the folder is looked at without being told.
@@ -46,7 +49,7 @@ const STALLED: Duration = Duration::from_secs(120);
 /// which the service manager falls back (`StartLimitIntervalSec`).
 const TRIAL: Duration = Duration::from_secs(30);
 
-/// Runs until the process is ended, or another program has taken its place.
+/// Runs until the process is ended, or another program has taken its place. `waker` gets downloads going.
 ///
 /// # Errors
 /// The folders cannot be made, or the record cannot be opened: the service manager starts it again.
@@ -55,6 +58,7 @@ pub fn run(
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
     progress: &dyn Progress,
+    waker: Option<Waker>,
 ) -> Result<()> {
     config.make_folders()?;
     let program = Watch::start(config);
@@ -65,6 +69,7 @@ pub fn run(
     let live = Live::new(progress, board.clone());
     let progress: &dyn Progress = &live;
     let starting = requests.acting("the updater, which is starting,");
+    web::start(config, &requests, &board, waker);
     wait_for_engine(engine, progress, &heartbeat);
     recover(config, engine, clock, progress, &heartbeat);
     board.rest();

@@ -52,6 +52,7 @@ pub mod self_update;
 pub mod state;
 pub mod store;
 pub mod trust;
+pub mod web;
 
 pub use admit::Plan;
 pub use error::{Error, Exit, Problem, Result};

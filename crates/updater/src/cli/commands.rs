@@ -10,7 +10,9 @@ use clap::CommandFactory as _;
 use serde::Serialize;
 
 use super::{
-    ApplyArguments, Cli, Command, Json, RollbackArguments, Trust, github, install,
+    ApplyArguments, Cli, Command, HistoryArguments, Json, RollbackArguments, Trust,
+    access::{self, noted},
+    github, install,
     show::{self, Status, UpdateView},
     terminal::{self, Terminal, note},
     verify,
@@ -27,7 +29,7 @@ use crate::{
     preflight::Permissions,
     release, self_update,
     store::Store,
-    trust,
+    trust, web,
 };
 
 /// Does what the arguments say, and gives how it ended.
@@ -71,7 +73,10 @@ fn execute(cli: Cli) -> Result<Exit> {
         }
         Command::Install(arguments) => install::install(arguments, cli.config.as_deref()).map(done),
         Command::Uninstall(arguments) => install::uninstall(&config()?, &arguments).map(done),
-        Command::ResetPassword => install::reset_password(&config()?).map(done),
+        Command::ResetPassword => {
+            let config = config()?;
+            noted(&config, "reset password", "", || install::reset_password(&config)).map(done)
+        }
         Command::FallBack => {
             if self_update::fall_back(&config()?)? {
                 note("the updater before is back: the newer one could not be kept running");
@@ -86,8 +91,8 @@ fn execute(cli: Cli) -> Result<Exit> {
         Command::Daemon => {
             let config = config()?;
             let engine = Docker::new(config.docker_host.as_deref())?;
-            worker::start(&config, Box::new(Terminal::new()))?;
-            daemon::run(&config, &engine, &SystemClock::start(), &Terminal::new()).map(done)
+            let waker = worker::start(&config, Box::new(Terminal::new()))?;
+            daemon::run(&config, &engine, &SystemClock::start(), &Terminal::new(), waker).map(done)
         }
         Command::Start => start(&config()?).map(done),
         Command::Stop => acting(&config()?, "updater stop", |updater| updater.stop()).map(done),
@@ -95,7 +100,11 @@ fn execute(cli: Cli) -> Result<Exit> {
         Command::Check(json) => github::check(&config()?, json).map(done),
         Command::Download(arguments) => github::download(&config()?, &arguments).map(done),
         Command::Status(json) => status(&config()?, json).map(done),
-        Command::History(Json { json }) => {
+        Command::History(HistoryArguments { audit: true, json }) => access::audit(&config()?, json.json).map(done),
+        Command::History(HistoryArguments {
+            audit: false,
+            json: Json { json },
+        }) => {
             let updates = Store::open(&config()?.database())?.updates()?;
             let updates: Vec<_> = updates.into_iter().map(UpdateView::from).collect();
             if json {
@@ -105,13 +114,22 @@ fn execute(cli: Cli) -> Result<Exit> {
             }
             .map(done)
         }
-        Command::Rollback(arguments) => roll_back(&config()?, &arguments).map(done),
+        Command::Rollback(arguments) => {
+            let config = config()?;
+            noted(&config, "rollback", "", || roll_back(&config, &arguments)).map(done)
+        }
         Command::Retry(json) => {
+            let config = config()?;
             let retry = |updater: &mut Updater<'_>| updater.retry().map(drop);
-            acting_and_showing(&config()?, "updater retry", json, retry).map(done)
+            noted(&config, "retry", "", || {
+                acting_and_showing(&config, "updater retry", json, retry)
+            })
+            .map(done)
         }
         Command::Diagnose { version } => diagnose(&config()?, version.as_ref()).map(done),
         Command::Trust(command) => trusted(&config()?, command).map(done),
+        Command::Token(command) => access::tokens(&config()?, command).map(done),
+        Command::Openapi => out(web::document().trim_end()).map(done),
     }
 }
 
@@ -183,7 +201,10 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
             Exit::Problems
         });
     }
-    apply_bundle(config, &what, &bundle, permissions, arguments.json)?;
+    let name = bundle.file_name().unwrap_or_default().to_string_lossy();
+    noted(config, "apply", name, || {
+        apply_bundle(config, &what, &bundle, permissions, arguments.json)
+    })?;
     Ok(Exit::Done)
 }
 
@@ -299,8 +320,11 @@ fn trusted(config: &Config, command: Trust) -> Result<()> {
                 .iter()
                 .try_for_each(|key| out(format_args!("{}  {key}", key.id())))
         }
-        Trust::Add { key } => trust::add(&folder, &trust::parse(&key)?),
-        Trust::Remove { id } => trust::remove(&folder, &id),
+        Trust::Add { key } => {
+            let key = trust::parse(&key)?;
+            noted(config, "trust", key.id(), || trust::add(&folder, &key))
+        }
+        Trust::Remove { id } => noted(config, "trust no longer", &id, || trust::remove(&folder, &id)),
     }
 }
 
@@ -328,11 +352,11 @@ fn wants_json(command: &Command) -> bool {
         Command::Uninstall(arguments) => arguments.json,
         Command::Rollback(arguments) => arguments.json.json,
         Command::Download(arguments) => arguments.json.json,
-        Command::Check(json)
-        | Command::Status(json)
-        | Command::History(json)
-        | Command::Retry(json)
-        | Command::Trust(Trust::List(json)) => json.json,
+        Command::History(arguments) => arguments.json.json,
+        Command::Token(command) => command.wants_json(),
+        Command::Check(json) | Command::Status(json) | Command::Retry(json) | Command::Trust(Trust::List(json)) => {
+            json.json
+        }
         // `verify` prints its own.
         _ => false,
     }

@@ -3,6 +3,7 @@
 //! `main` reads the arguments and hands them to [`run`], which turns each command into one call of the library. Results go
 //! to standard output, as text or JSON; what goes on and what went wrong go to standard error.
 
+mod access;
 mod commands;
 mod github;
 mod install;
@@ -83,7 +84,7 @@ enum Command {
     /// Show what runs
     Status(Json),
     /// Show every update that was tried, the newest first
-    History(Json),
+    History(HistoryArguments),
     /// Bring the version before back
     #[command(after_help = "Examples:
   updater rollback
@@ -106,6 +107,12 @@ refused and says from when writes would be lost; the database of now is kept eve
     /// The keys whose bundles are accepted
     #[command(subcommand)]
     Trust(Trust),
+    /// Tokens for scripts that use the API
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// Print the OpenAPI document of the API
+    #[command(hide = true)]
+    Openapi,
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -121,6 +128,16 @@ struct Json {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The arguments of `updater history`.
+#[derive(Debug, Args)]
+struct HistoryArguments {
+    /// Show who asked for what instead, over the page, the API and the console
+    #[arg(long)]
+    audit: bool,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// The arguments of `updater apply`.

@@ -81,6 +81,13 @@ fn run(config: &Config, progress: &dyn Progress, inbox: &Receiver<()>) {
     }
 }
 
+/// Does what is to be done now, in the thread that calls it.
+#[cfg(test)]
+pub(crate) fn turn_for_test(config: &Config, clock: &dyn Clock) {
+    let platform = Platform::host();
+    Worker::new(config, clock, &platform, &crate::progress::Silent).turn(0);
+}
+
 /// A random number.
 fn chance() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().1

@@ -65,7 +65,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// A device.
 pub(super) struct Device {
-    folder: TempDir,
+    pub(super) folder: TempDir,
     pub(super) config: Config,
     pub(super) world: World,
     pub(super) key: NewKey,

@@ -15,4 +15,5 @@ mod self_update;
 mod site;
 mod split;
 mod tls;
+mod web;
 mod world;

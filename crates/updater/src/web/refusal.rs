@@ -1,0 +1,124 @@
+//! Why a call is not answered as asked: a status, and a sentence that a person can read.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::Error;
+
+/// An answer that is none.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+/// The body of every answer with a status of 400 or more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// What is wrong, in a sentence.
+    detail: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// Something failed here that callers can do nothing about. The log says what it was.
+    pub(super) fn internal(error: &Error) -> Self {
+        tracing::warn!("a call failed: {error}");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the updater could not do this; its log says why",
+        )
+    }
+
+    pub(super) fn retry_after(self, time: Duration) -> Self {
+        Self {
+            retry_after: Some(time),
+            ..self
+        }
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Busy { .. } | Error::Stuck(_) | Error::Illegal(_) | Error::Refused { .. } => {
+                Self::conflict(match error.hint() {
+                    Some(hint) => format!("{error}; {hint}"),
+                    None => error.to_string(),
+                })
+            }
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut response = (status, Json(Problem { detail: self.detail })).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(time) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(time.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+/// What any call may be refused with, for the OpenAPI document.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the document is made of it")]
+pub(super) enum Refused {
+    /// No credentials, or wrong ones
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] Problem),
+    /// Credentials that do not suffice, or a call from another site
+    #[response(status = 403)]
+    Forbidden(#[to_schema] Problem),
+    /// Too many attempts
+    #[response(status = 429)]
+    TooMany(#[to_schema] Problem),
+    /// It failed on this device
+    #[response(status = 500)]
+    Internal(#[to_schema] Problem),
+    /// It cannot be answered now
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Problem),
+}

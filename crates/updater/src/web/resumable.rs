@@ -1,0 +1,516 @@
+//! A bundle in several requests, so that a broken connection costs only what was on its way: tus 1.0 (tus.io, "Resumable
+//! upload protocol"), the core protocol with creation and termination.
+//!
+//! ```text
+//! POST   uploads          Upload-Length          → 201, Location
+//! PATCH  uploads/{id}     Upload-Offset, bytes   → 204, Upload-Offset; with the last byte, Location is the update
+//! HEAD   uploads/{id}                            → Upload-Offset: where to go on
+//! DELETE uploads/{id}
+//! ```
+//!
+//! tus rather than `Content-Range`: where to go on has a defined call, creating says the size before the first byte, and
+//! clients for it exist in every language. The file and a note beside it are all there is of an upload, so it survives a
+//! restart of the updater; its hash is then made anew. One that nobody has gone on with for a day is removed.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use uuid::Uuid;
+
+use super::{
+    access::{Admin, BASE, Caller},
+    app::{App, blocking},
+    body::Name,
+    claim,
+    receive::{Feed, Incoming, expect_room, hidden},
+    refusal::{Problem, Refusal, Refused},
+    upload::STALL,
+};
+use crate::{Error, config::Config, files};
+
+/// What the names of files begin with that are received in several requests.
+const PREFIX: &str = ".partial-resumable-";
+
+/// What the name of the note beside a file ends with.
+const NOTE: &str = ".json";
+
+/// How many uploads may be under way or broken off.
+const UPLOADS: usize = 4;
+
+/// How long an upload waits for being gone on with.
+const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
+
+const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
+
+/// The uploads that are under way.
+#[derive(Default)]
+pub(super) struct Uploads {
+    known: Mutex<HashMap<Uuid, Arc<Upload>>>,
+    /// Uploads in one request that are under way.
+    single: Arc<()>,
+}
+
+struct Upload {
+    length: u64,
+    /// Rung when somebody else goes on: a connection that broke is noticed late.
+    interrupt: Notify,
+    /// The file, while nobody writes to it; none until it is opened, and after it has gone.
+    incoming: Arc<AsyncMutex<Option<Incoming>>>,
+}
+
+/// The note beside a file.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    length: u64,
+}
+
+impl Uploads {
+    /// A place for an upload in one request.
+    pub(super) fn place(&self) -> Result<Arc<()>, Refusal> {
+        let place = self.single.clone();
+        match Arc::strong_count(&place) - 1 <= UPLOADS {
+            true => Ok(place),
+            false => Err(
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
+                    .retry_after(Duration::from_secs(30)),
+            ),
+        }
+    }
+
+    /// How many bytes are to come of uploads that were begun.
+    pub(super) fn pledged(&self, config: &Config) -> u64 {
+        hidden(config, PREFIX)
+            .into_iter()
+            .filter_map(|path| {
+                let note = read_note(&path)?;
+                Some(note.length.saturating_sub(fs::metadata(&path).ok()?.len()))
+            })
+            .sum()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Upload>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The upload that is called so; one from before a restart is known by its file.
+    fn find(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
+        let gone = || {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "there is no such upload; it may have ended or expired",
+            )
+        };
+        let id = Uuid::try_parse(id).map_err(|_| gone())?;
+        let mut known = self.known();
+        if let Some(upload) = known.get(&id) {
+            return Ok((id, upload.clone()));
+        }
+        let note = read_note(&file_of(config, id)).ok_or_else(gone)?;
+        let upload = Arc::new(Upload {
+            length: note.length,
+            interrupt: Notify::new(),
+            incoming: Arc::default(),
+        });
+        known.insert(id, upload.clone());
+        Ok((id, upload))
+    }
+
+    fn forget(&self, config: &Config, id: Uuid) {
+        self.known().remove(&id);
+        fs::remove_file(note_of(&file_of(config, id))).ok();
+    }
+}
+
+/// Removes uploads that nobody has gone on with for a day.
+pub(super) fn remove_expired(app: &App) {
+    for path in hidden(&app.config, PREFIX) {
+        let changed = fs::metadata(&path).and_then(|file| file.modified());
+        // A clock that went back keeps them.
+        let age = changed
+            .ok()
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        if age.is_some_and(|age| age > EXPIRES) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let id = name.trim_start_matches(PREFIX).trim_end_matches(NOTE).parse();
+            fs::remove_file(&path).ok();
+            if let Ok(id) = id {
+                app.uploads.forget(&app.config, id);
+            }
+        }
+    }
+}
+
+fn file_of(config: &Config, id: Uuid) -> PathBuf {
+    config.updates().join(format!("{PREFIX}{id}"))
+}
+
+fn note_of(file: &std::path::Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(NOTE);
+    PathBuf::from(name)
+}
+
+fn read_note(file: &std::path::Path) -> Option<Note> {
+    serde_json::from_slice(&fs::read(note_of(file)).ok()?).ok()
+}
+
+/// The versions of tus that are understood, for the OpenAPI document.
+#[derive(utoipa::ToSchema, Serialize)]
+#[expect(dead_code, reason = "only the document is made of it")]
+enum TusVersion {
+    #[serde(rename = "1.0.0")]
+    V1,
+}
+
+/// What this server understands of tus.
+#[utoipa::path(options, path = "/api/v1/ota/uploads", tag = "upload",
+    responses((status = 204, description = "Tus-Version, Tus-Extension")), security(()))]
+pub(super) async fn options() -> Response {
+    let headers = [
+        (TUS_RESUMABLE, VERSION),
+        (HeaderName::from_static("tus-version"), VERSION),
+        (
+            HeaderName::from_static("tus-extension"),
+            HeaderValue::from_static("creation,termination,expiration"),
+        ),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// Begins an upload in several requests.
+#[utoipa::path(post, path = "/api/v1/ota/uploads", tag = "upload",
+    params(
+        ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol"),
+        ("Upload-Length" = u64, Header, minimum = 1, description = "The size of the bundle in bytes"),
+    ),
+    responses(
+        (status = 201, description = "Begun", headers(("Location" = String, description = "Where the bytes go"))),
+        (status = 400, description = "Upload-Length is missing or makes no sense", body = Problem),
+        (status = 412, description = "Another version of tus", body = Problem),
+        (status = 413, description = "It does not fit on the disk", body = Problem),
+        Refused,
+    ))]
+pub(super) async fn begin(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    expect_version(&headers)?;
+    let length = number(&headers, &UPLOAD_LENGTH)?;
+    if length == 0 {
+        return Err(Refusal::bad_request("an empty file is no bundle"));
+    }
+    let id = Uuid::new_v4();
+    let shared = app.clone();
+    blocking(move || {
+        make_room(&shared)?;
+        expect_room(&shared.config, length, shared.uploads.pledged(&shared.config))?;
+        let path = file_of(&shared.config, id);
+        let note = serde_json::to_vec(&Note { length }).unwrap_or_default();
+        files::write(&note_of(&path), &note, 0o600)?;
+        let mut incoming = Incoming::create(&shared, path)?;
+        incoming.keep();
+        shared.uploads.known().insert(
+            id,
+            Arc::new(Upload {
+                length,
+                interrupt: Notify::new(),
+                incoming: Arc::new(AsyncMutex::new(Some(incoming))),
+            }),
+        );
+        Ok(())
+    })
+    .await?;
+    let location = HeaderValue::try_from(format!("{BASE}/uploads/{id}")).unwrap_or(HeaderValue::from_static(""));
+    let headers = [(TUS_RESUMABLE, VERSION), (header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers).into_response())
+}
+
+/// Where there are too many uploads, the one that was gone on with longest ago makes room.
+fn make_room(app: &App) -> Result<(), Refusal> {
+    let files = hidden(&app.config, PREFIX);
+    let mut files: Vec<_> = files
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().ends_with(NOTE))
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    files.sort();
+    let surplus = (files.len() + 1).saturating_sub(UPLOADS);
+    let mut removed = 0;
+    for (_, path) in files {
+        if removed == surplus {
+            break;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(id) = name.trim_start_matches(PREFIX).parse::<Uuid>() else {
+            continue;
+        };
+        let is_idle = app
+            .uploads
+            .known()
+            .get(&id)
+            .is_none_or(|upload| upload.incoming.try_lock().is_ok());
+        if is_idle {
+            app.uploads.forget(&app.config, id);
+            fs::remove_file(&path).ok();
+            removed += 1;
+        }
+    }
+    match removed == surplus {
+        true => Ok(()),
+        false => Err(
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
+                .retry_after(Duration::from_secs(30)),
+        ),
+    }
+}
+
+/// How far an upload is.
+#[utoipa::path(head, path = "/api/v1/ota/uploads/{id}", tag = "upload",
+    params(("id" = String, Path), ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol")),
+    responses(
+        (status = 200, description = "How far", headers(("Upload-Offset" = u64, description = "Where to go on"), ("Upload-Length" = u64, description = "Its size"))),
+        (status = 400, description = "Tus-Resumable is missing"),
+        (status = 404, description = "There is no such upload"),
+        (status = 412, description = "Another version of tus"),
+        Refused,
+    ))]
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    Name(id): Name,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    expect_version(&headers)?;
+    let (id, upload) = app.uploads.find(&app.config, &id)?;
+    upload.interrupt.notify_waiters();
+    let mut place = upload.incoming.lock().await;
+    let offset = opened(&app, id, &mut place).await?;
+    let headers = [
+        (TUS_RESUMABLE, VERSION),
+        (UPLOAD_OFFSET, HeaderValue::from(offset)),
+        (UPLOAD_LENGTH, HeaderValue::from(upload.length)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((StatusCode::OK, headers).into_response())
+}
+
+/// Goes on with an upload. With the last byte, the bundle is taken: `Location` names the update.
+#[utoipa::path(patch, path = "/api/v1/ota/uploads/{id}", tag = "upload",
+    params(
+        ("id" = String, Path),
+        ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol"),
+        ("Upload-Offset" = u64, Header, description = "Where these bytes begin"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 204, description = "Received", headers(("Upload-Offset" = u64, description = "Where to go on"), ("Location" = String, description = "The update, once all is here"))),
+        (status = 400, description = "Not a bundle, or a header is missing", body = Problem),
+        (status = 404, description = "There is no such upload", body = Problem),
+        (status = 408, description = "Nothing came any more", body = Problem),
+        (status = 409, description = "The bytes begin elsewhere, or the bundle is here already", body = Problem),
+        (status = 412, description = "Another version of tus", body = Problem),
+        (status = 413, description = "More than was announced, or the disk is full", body = Problem),
+        (status = 415, description = "Not application/offset+octet-stream", body = Problem),
+        Refused,
+    ))]
+pub(super) async fn go_on(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+    Name(id): Name,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let headers = request.headers();
+    expect_version(headers)?;
+    if headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) != Some(b"application/offset+octet-stream") {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the bytes of an upload are application/offset+octet-stream",
+        ));
+    }
+    let offset = number(headers, &UPLOAD_OFFSET)?;
+    let (id, upload) = app.uploads.find(&app.config, &id)?;
+    upload.interrupt.notify_waiters();
+    // A task of its own: when the connection breaks, the call is dropped, and what came must be put back all the same.
+    let going_on = tokio::spawn(async move {
+        let mut place = upload.incoming.clone().lock_owned().await;
+        let there = opened(&app, id, &mut place).await?;
+        if offset != there {
+            return Err(Refusal::conflict(format!(
+                "the upload goes on at byte {there}, not {offset}"
+            )));
+        }
+        let Some(incoming) = place.take() else {
+            return Err(Refusal::conflict("the upload has ended"));
+        };
+        let (incoming, received) = receive(&upload, incoming, request.into_body(), upload.length - there).await;
+        let Some(mut incoming) = incoming else {
+            return received.map(|()| answer(there, None));
+        };
+        let is_whole = incoming.size() == upload.length;
+        let outcome = match received {
+            Ok(()) if is_whole => {
+                app.uploads.forget(&app.config, id);
+                finish(&app, &caller, incoming).await
+            }
+            Ok(()) => {
+                let offset = incoming.size();
+                *place = Some(incoming);
+                return Ok(answer(offset, None));
+            }
+            Err(refusal) if refusal.status() == StatusCode::REQUEST_TIMEOUT => {
+                *place = Some(incoming);
+                return Err(refusal);
+            }
+            // What is refused is refused however often it is sent.
+            Err(refusal) => {
+                incoming.discard();
+                drop(incoming);
+                app.uploads.forget(&app.config, id);
+                Err(refusal)
+            }
+        };
+        let subject = outcome
+            .as_ref()
+            .map_or(String::new(), |update| update.version.to_string());
+        app.audit_outcome(&caller, "upload", &subject, &outcome).await;
+        outcome.map(|update| answer(upload.length, Some(update.public_id)))
+    });
+    match going_on.await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Refusal::internal(&Error::engine("receive an upload", error))),
+    }
+}
+
+async fn finish(app: &Arc<App>, caller: &Caller, mut incoming: Incoming) -> Result<crate::store::Update, Refusal> {
+    incoming.discard();
+    let (app, caller) = (app.clone(), caller.clone());
+    blocking(move || claim::claim(&app, incoming.finish()?, &caller)).await
+}
+
+fn answer(offset: u64, update: Option<String>) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(TUS_RESUMABLE, VERSION);
+    headers.insert(UPLOAD_OFFSET, HeaderValue::from(offset));
+    if let Some(location) = update.and_then(|id| HeaderValue::try_from(format!("{BASE}/{id}")).ok()) {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Writes what comes, at most `left` bytes. What came before the connection broke stays.
+async fn receive(
+    upload: &Upload,
+    incoming: Incoming,
+    body: Body,
+    left: u64,
+) -> (Option<Incoming>, Result<(), Refusal>) {
+    let feed = Feed::start(incoming);
+    let mut stream = body.into_data_stream();
+    let interrupted = upload.interrupt.notified();
+    tokio::pin!(interrupted);
+    let mut left = left;
+    let stopped = loop {
+        let next = tokio::time::timeout(STALL, stream.next());
+        let chunk = tokio::select! {
+            chunk = next => chunk,
+            () = &mut interrupted => break Err(cut_off("somebody else goes on with the upload")),
+        };
+        match chunk {
+            Ok(Some(Ok(chunk))) => {
+                let Some(rest) = left.checked_sub(chunk.len() as u64) else {
+                    break Err(Refusal::new(
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        "more came than was announced",
+                    ));
+                };
+                left = rest;
+                if !feed.send(chunk).await {
+                    break Ok(());
+                }
+            }
+            Ok(None) => break Ok(()),
+            Ok(Some(Err(_))) => break Err(cut_off("the connection broke")),
+            Err(_) => break Err(cut_off("nothing came any more")),
+        }
+    };
+    let (incoming, written) = feed.end().await;
+    (incoming, written.and(stopped))
+}
+
+fn cut_off(detail: &str) -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+/// Opens the file if it is not open, and gives how far it is.
+async fn opened(app: &Arc<App>, id: Uuid, place: &mut Option<Incoming>) -> Result<u64, Refusal> {
+    if let Some(incoming) = place {
+        return Ok(incoming.size());
+    }
+    let shared = app.clone();
+    let mut incoming = blocking(move || Incoming::reopen(&shared, file_of(&shared.config, id))).await?;
+    incoming.keep();
+    Ok(place.insert(incoming).size())
+}
+
+/// Gives an upload up.
+#[utoipa::path(delete, path = "/api/v1/ota/uploads/{id}", tag = "upload",
+    params(("id" = String, Path), ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol")),
+    responses(
+        (status = 204, description = "Given up"),
+        (status = 400, description = "Tus-Resumable is missing", body = Problem),
+        (status = 404, description = "There is no such upload", body = Problem),
+        (status = 412, description = "Another version of tus", body = Problem),
+        Refused,
+    ))]
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    Admin(_): Admin,
+    Name(id): Name,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    expect_version(&headers)?;
+    let (id, upload) = app.uploads.find(&app.config, &id)?;
+    upload.interrupt.notify_waiters();
+    let incoming = upload.incoming.lock().await.take();
+    app.uploads.forget(&app.config, id);
+    drop(incoming);
+    fs::remove_file(file_of(&app.config, id)).ok();
+    Ok((StatusCode::NO_CONTENT, [(TUS_RESUMABLE, VERSION)]).into_response())
+}
+
+fn expect_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(TUS_RESUMABLE) {
+        Some(version) if version == VERSION => Ok(()),
+        Some(_) => Err(Refusal::new(
+            StatusCode::PRECONDITION_FAILED,
+            "the header Tus-Resumable must be 1.0.0",
+        )),
+        None => Err(Refusal::bad_request("the header Tus-Resumable is missing: 1.0.0")),
+    }
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Refusal> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| Refusal::bad_request(format!("the header {name} must be a number of bytes")))
+}
