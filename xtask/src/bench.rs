@@ -6,6 +6,7 @@ mod pack;
 mod process;
 mod product;
 mod publish;
+mod web;
 
 use std::{
     fs,
@@ -24,6 +25,8 @@ pub enum Bench {
     Apply(Runs),
     /// Publishing a bundle of 1.9 GiB: the memory that it needs, and what a rerun asks
     Publish(Runs),
+    /// The updater's page, and uploading a bundle to it, beside a plain copy
+    Web(Runs),
 }
 
 /// Arguments of a measurement.
@@ -63,5 +66,6 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
         Bench::Pack(options) => pack::run(root, options.runs, options.write.as_deref()),
         Bench::Apply(options) => apply::run(root, options.runs, options.write.as_deref()),
         Bench::Publish(options) => publish::run(root, options.runs, options.write.as_deref()),
+        Bench::Web(options) => web::run(root, options.runs, options.write.as_deref()),
     }
 }

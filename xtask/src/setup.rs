@@ -132,6 +132,27 @@ pub fn search_path() -> Result<OsString> {
         .context("the cache folder's name holds a colon")
 }
 
+/// The script that finds what keeps people from using a page.
+///
+/// # Errors
+/// Setup has not fetched it.
+pub fn axe() -> Result<PathBuf> {
+    found(Tool::Axe)
+}
+
+/// The program that holds an API against its OpenAPI document.
+///
+/// # Errors
+/// Setup has not installed it.
+pub fn schemathesis() -> Result<PathBuf> {
+    found(Tool::Schemathesis)
+}
+
+fn found(tool: Tool) -> Result<PathBuf> {
+    let path = tool.find(&Cache::of_user()?);
+    path.with_context(|| format!("{} is missing\n  hint: cargo xtask setup", tool.name()))
+}
+
 impl Step {
     /// All steps, in an order in which each finds what it needs.
     fn all() -> impl Iterator<Item = Self> {

@@ -418,7 +418,7 @@ impl Measured {
     }
 }
 
-fn build_updater(root: &Path) -> Result<PathBuf> {
+pub(super) fn build_updater(root: &Path) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(root);
     cmd!(sh, "cargo build --quiet --release --package updater")

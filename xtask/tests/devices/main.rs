@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends with a panic")]
 
+mod browser;
 mod clone;
 mod compose;
 mod crash;
@@ -13,6 +14,7 @@ mod github;
 mod install;
 mod legacy;
 mod load;
+mod page;
 mod refused;
 #[path = "../../../crates/updater/tests/it/sample.rs"]
 mod sample;

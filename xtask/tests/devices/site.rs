@@ -26,6 +26,9 @@ use crate::{
 /// The port of the page on this machine.
 pub(crate) const PORT: u16 = 18481;
 
+/// The port of the updater's page and API on this machine.
+pub(crate) const UPDATER_PORT: u16 = 18482;
+
 /// The services of the product.
 const SERVICES: [&str; 4] = ["backend", "controller", "db", "frontend"];
 
@@ -74,9 +77,13 @@ impl Site {
         }
         fs::copy(updater(), site.path("updater")).unwrap();
         let (opt, state, host) = (site.path("opt"), site.path("state"), site.engine().host());
-        let text = format!("product = \"webmacs\"\nfolder = {opt:?}\nstate = {state:?}\ndocker-host = {host:?}\n");
+        let text = format!(
+            "product = \"webmacs\"\nfolder = {opt:?}\nstate = {state:?}\ndocker-host = {host:?}\n\n\
+             [web]\nlisten = \"[::]:{UPDATER_PORT}\"\n"
+        );
         fs::write(site.path("etc/updater.toml"), text).unwrap();
-        fs::write(site.env_file(), format!("WEBMACS_HTTP_PORT={PORT}\n")).unwrap();
+        let ports = format!("WEBMACS_HTTP_PORT={PORT}\nWEBMACS_UPDATER_PORT={UPDATER_PORT}\n");
+        fs::write(site.env_file(), ports).unwrap();
         site.run(&["trust", "add", &bundles.public_key()]).expect(0);
         site
     }
