@@ -1,6 +1,6 @@
 //! What can go wrong between a device and GitHub, and what that means for trying again.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use bundle::Digest;
 use reqwest::{StatusCode, header::HeaderMap};
@@ -106,7 +106,10 @@ impl Fault {
 
     /// What an error of the connection means. `stall` is how long nothing may come.
     pub(super) fn of_connection(error: &reqwest::Error, stall: Duration) -> Self {
-        let why = cause(error);
+        let why = match error.url().and_then(|url| url.host_str()) {
+            Some(host) if is_lookup(error) => format!("nobody knows where {host} is"),
+            _ => cause(error),
+        };
         if error.is_redirect() {
             Self::Address(why)
         } else if error.is_connect() {
@@ -152,6 +155,19 @@ fn describe(status: StatusCode, body: &[u8]) -> String {
         Ok(Message { message }) => format!("{status}: {}", message.chars().take(SHOWN).collect::<String>()),
         Err(_) => status.to_string(),
     }
+}
+
+/// Whether it is the lookup of a name that did not work: no network, mostly.
+fn is_lookup(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // hyper-util, client/legacy/connect/http.rs; its error has no other sign.
+        if error.to_string() == "dns error" {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The innermost cause. The outer ones only repeat the address, which may hold a key of the storage behind GitHub.

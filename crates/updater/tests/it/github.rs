@@ -126,6 +126,14 @@ fn what_is_not_there_is_said() {
     assert!(error.contains("GitHub cannot be reached"), "{error}");
     let told: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(told["exit_code"], 1);
+    // No name ends so (RFC 2606).
+    device.config.github.as_mut().unwrap().api = Api::try_from("https://git.invalid".to_owned()).unwrap();
+    device.config.write().unwrap();
+    let (_, error) = device.expect(&["check"], 1);
+    assert!(
+        error.contains("cannot be reached: nobody knows where git.invalid is"),
+        "{error}"
+    );
     device.config.github.as_mut().unwrap().token_file = Some(device.folder.path().join("none"));
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 1);
