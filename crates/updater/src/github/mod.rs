@@ -7,8 +7,8 @@
 //! then       `pending`, for a person; or applied, if that was meant  automatic
 //! ```
 //!
-//! Speaking to GitHub is in [`client`], what goes wrong in [`fault`]. The daemon does it all by itself as far as it may
-//! ([`worker`]), daily ([`schedule`]), and applies in maintenance windows ([`window`]). A device without internet is a
+//! Speaking to GitHub is in `client`, what goes wrong in `fault`. The daemon does it all by itself as far as it may
+//! ([`worker`]), daily (`schedule`), and applies in maintenance windows (`window`). A device without internet is a
 //! device like any other: that is shown to whoever asks, and logged once.
 //!
 //! **For a page or an API**, four calls are enough. [`GitHub::last_check`] asks nobody; [`GitHub::check`] asks GitHub, and

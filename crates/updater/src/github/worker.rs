@@ -1,7 +1,7 @@
 //! The daemon's part: checks when it is time, fetches what is wanted, and says so once.
 //!
 //! One thread, which sleeps most of the time. What is wanted is in the record, so it makes no difference who asked: the
-//! API wakes it, a command by hand is seen within [`LOOK`]. Applying is the daemon's ([`crate::daemon`]).
+//! API wakes it, a command by hand is seen within seconds. Applying is the daemon's ([`crate::daemon`]).
 
 use std::{
     collections::BTreeMap,
