@@ -12,11 +12,11 @@
 //! device like any other: that is shown to whoever asks, and logged once.
 //!
 //! **For a page or an API**, four calls are enough. [`GitHub::last_check`] asks nobody; [`GitHub::check`] asks GitHub, and
-//! with [`Patience::SHORT`] ([`GitHub::with`]) ends in seconds for somebody who waits; [`GitHub::request`] records that a version is wanted, after which
-//! [`Waker::wake`] gets the daemon going at once; [`Store::fetched`] says how far it is. [`GitHub::version_of_url`] says
-//! which version an address downloads, if it is one of the declared repository. All of them block: call them where that
-//! does no harm. What happens meanwhile is seen in the update's phase: `downloading`, with why it does not go on in its
-//! `error`; then `pending` with a bundle, or `verifying`.
+//! with [`Patience::SHORT`] ([`GitHub::with`]) ends in seconds for somebody who waits; [`GitHub::request`] records that a
+//! version is wanted, after which [`Waker::wake`] gets the daemon going at once; [`Store::fetched`] says how far it is.
+//! [`GitHub::version_of_url`] says which version an address downloads, if it is one of the declared repository. All of
+//! them block: call them where that does no harm. What happens meanwhile is seen in the update's phase: `downloading`,
+//! with why it does not go on in its `error`; then `pending` with a bundle, or `verifying`.
 //!
 //! [`Store::fetched`]: crate::store::Store::fetched
 //!
