@@ -6,8 +6,8 @@ use bundle::{
     Digest, HexDigest, Platform,
     images_tar::{ImageInput, ImagesTar},
     manifest::{
-        Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, Health,
-        ImageRecord, Manifest,
+        Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, GitHub,
+        Health, ImageRecord, Manifest,
     },
     names::EntryName,
     pack::{Content, PackFile},
@@ -195,7 +195,10 @@ pub(crate) fn manifest(
         minimum_updater_version: declaration.minimum_updater_version.clone(),
         minimum_upgradable_version: declaration.minimum_upgradable_version.clone(),
         security_epoch: declaration.security_epoch,
-        github: None,
+        github: declaration
+            .repository
+            .clone()
+            .map(|repository| GitHub { repository, api: None }),
     })
 }
 

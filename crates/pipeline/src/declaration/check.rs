@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bundle::{
     Digest, Platform,
-    names::{EntryName, ProductName},
+    names::{EntryName, ProductName, RepositoryName},
     signature::PublicKey,
 };
 
@@ -56,11 +56,8 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
             );
         }
     }
-    if let Some(repository) = &raw.repository
-        && !is_repository(repository)
-    {
-        problems.add("repository", format!("is \"{repository}\", expected \"owner/name\""));
-    }
+    let repository = raw.repository.as_ref();
+    let repository = repository.and_then(|name| problems.take("repository", name.parse::<RepositoryName>()));
     let public_keys =
         raw.signing.public_keys.iter().enumerate().filter_map(|(index, key)| {
             problems.take(&format!("signing.public-keys[{index}]"), key.parse::<PublicKey>())
@@ -104,7 +101,7 @@ pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
                 .unwrap_or_else(|| format!("{upper}_SIGNING_PASSWORD")),
             public_keys,
         },
-        repository: raw.repository,
+        repository,
         minimum_updater_version: raw.minimum_updater_version,
         minimum_upgradable_version: raw.minimum_upgradable_version,
         security_epoch: raw.security_epoch,
@@ -459,16 +456,4 @@ fn environment(
         environment.insert(name, value);
     }
     environment
-}
-
-/// Whether `text` is `owner/name`, in the characters that GitHub has for them.
-pub(crate) fn is_repository(text: &str) -> bool {
-    let is_name = |name: &str| {
-        let letters = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        !name.is_empty() && letters && name != "." && name != ".."
-    };
-    text.split_once('/')
-        .is_some_and(|(owner, name)| is_name(owner) && is_name(name))
 }

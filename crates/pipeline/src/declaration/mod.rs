@@ -12,13 +12,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bundle::{
     Platform,
-    names::{EntryName, ProductName},
+    names::{EntryName, ProductName, RepositoryName},
     signature::PublicKey,
 };
 use semver::Version;
 use serde_json::Value;
 
-pub(crate) use self::check::is_repository;
 pub use self::raw::{ArchiveKind, Backup, BackupKind, BundleKind, Changelog, Compression, Data, Health, Layers};
 use crate::Problem;
 
@@ -63,7 +62,7 @@ pub struct Declaration {
     /// Who signs.
     pub signing: Signing,
     /// The GitHub repository.
-    pub repository: Option<String>,
+    pub repository: Option<RepositoryName>,
     /// The oldest updater that can apply the bundle.
     pub minimum_updater_version: Version,
     /// The oldest version that can be updated directly.

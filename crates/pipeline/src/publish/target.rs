@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use bundle::names::RepositoryName;
+
 use super::PublishError;
-use crate::declaration::{Declaration, is_repository};
+use crate::declaration::Declaration;
 
 /// GitHub itself, where no other address is given.
 const GITHUB: &str = "https://api.github.com";
@@ -31,14 +33,14 @@ impl Target {
     pub fn find(declaration: &Declaration, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, PublishError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let repository = match (&declaration.repository, variable("GITHUB_REPOSITORY")) {
-            (Some(declared), Some(given)) if !declared.eq_ignore_ascii_case(&given) => {
+            (Some(declared), Some(given)) if !declared.as_str().eq_ignore_ascii_case(&given) => {
                 return Err(PublishError::TwoRepositories {
-                    declared: declared.clone(),
+                    declared: declared.to_string(),
                     given,
                 });
             }
-            (Some(repository), _) => repository.clone(),
-            (None, Some(given)) if is_repository(&given) => given,
+            (Some(repository), _) => repository.to_string(),
+            (None, Some(given)) if given.parse::<RepositoryName>().is_ok() => given,
             (None, Some(given)) => return Err(PublishError::BadRepository(given)),
             (None, None) => return Err(PublishError::NoRepository),
         };
