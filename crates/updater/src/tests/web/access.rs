@@ -85,31 +85,31 @@ fn a_session_begins_with_the_password_and_ends() {
         "not over plain HTTP: the browser would not send it"
     );
     let cookie = cookie.split(';').next().unwrap().to_owned();
-    let session = api.from_page("GET", "/session", &cookie).send().json();
+    let session = api.of_page("GET", "/session", &cookie).send().json();
     assert_eq!(
         session,
         json!({ "user": "admin", "can_change": true, "product": "app" })
     );
-    assert_eq!(api.from_page("GET", "", &cookie).send().status, 200);
+    assert_eq!(api.of_page("GET", "", &cookie).send().status, 200);
 
     // Its secret is not in the record.
     let record = std::fs::read(api.device.config.database()).unwrap();
     let secret = cookie.strip_prefix("ota_session=").unwrap();
     assert!(!record.windows(secret.len()).any(|window| window == secret.as_bytes()));
 
-    let ended = api.from_page("DELETE", "/session", &cookie).send();
+    let ended = api.of_page("DELETE", "/session", &cookie).send();
     assert_eq!(ended.status, 204);
     assert!(ended.header("set-cookie").unwrap().contains("Max-Age=0"));
-    expect(&api.from_page("GET", "", &cookie).send(), 401, "the session has ended");
+    expect(&api.of_page("GET", "", &cookie).send(), 401, "the session has ended");
 }
 
 #[test]
 fn another_password_ends_all_sessions() {
     let api = Api::new();
     let cookie = api.log_in();
-    assert_eq!(api.from_page("GET", "", &cookie).send().status, 200);
+    assert_eq!(api.of_page("GET", "", &cookie).send().status, 200);
     admin::reset(&api.device.config).unwrap();
-    expect(&api.from_page("GET", "", &cookie).send(), 401, "the session has ended");
+    expect(&api.of_page("GET", "", &cookie).send(), 401, "the session has ended");
     let old = api
         .anonymous("POST", "/session")
         .json(&json!({ "password": api.password }))
@@ -131,9 +131,9 @@ fn an_old_session_has_ended() {
         .store()
         .add_session(&session(b"old", twelve_hours), 0)
         .unwrap();
-    assert_eq!(api.from_page("GET", "", "ota_session=young").send().status, 200);
+    assert_eq!(api.of_page("GET", "", "ota_session=young").send().status, 200);
     expect(
-        &api.from_page("GET", "", "ota_session=old").send(),
+        &api.of_page("GET", "", "ota_session=old").send(),
         401,
         "the session has ended",
     );
@@ -274,7 +274,7 @@ fn a_device_without_a_password_says_so() {
 fn who_did_what_is_in_the_log() {
     let api = Api::new();
     let cookie = api.log_in();
-    let register = api.from_page("POST", "", &cookie).json(&json!({ "version": "1.1.0" }));
+    let register = api.of_page("POST", "", &cookie).json(&json!({ "version": "1.1.0" }));
     assert_eq!(register.send().status, 201);
     let id = api.newest().public_id;
     assert_eq!(api.send(api.call("POST", &format!("/{id}/apply"))).status, 409);

@@ -181,7 +181,7 @@ impl Api {
     }
 
     /// A call that the page makes.
-    fn from_page(&self, method: &'static str, path: &str, cookie: &str) -> Call {
+    fn of_page(&self, method: &'static str, path: &str, cookie: &str) -> Call {
         self.anonymous(method, path)
             .header("cookie", cookie)
             .header("origin", &format!("http://{}", self.address))
