@@ -25,8 +25,9 @@ use xshell::{Shell, cmd};
 use super::{
     apply::build_updater,
     figures::Figures,
+    hand_out,
     process::{memory_of, peak_memory},
-    publish, remove,
+    remove,
 };
 
 const ADDRESS: &str = "127.0.0.1:18496";
@@ -89,7 +90,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
     row("the upload, seconds", "", format!("{uploads:.2}"));
     writeln!(table, "\nMedians of {runs} turns, with the least and the most.").ok();
     remove(&device.folder)?;
-    publish(&table, write)
+    hand_out(&table, write)
 }
 
 /// A device that has no engine.

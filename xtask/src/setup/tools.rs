@@ -80,7 +80,7 @@ pub(super) fn folder(cache: &Cache) -> PathBuf {
 
 impl Tool {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::MdBook,
         Self::Registry,
         Self::CargoDeny,
