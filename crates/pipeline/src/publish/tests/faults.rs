@@ -234,11 +234,11 @@ fn the_primary_limit_is_waited_for_if_it_is_short() {
 fn it_is_given_up_with_the_last_answer() {
     let site = Site::new();
     site.double
-        .fault(Fault::new(Host::Uploads, "POST", "", Effect::BadGateway).times(100));
+        .fault(Fault::new(Host::Api, "PATCH", "", Effect::BadGateway).times(100));
     let error = site.publish().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot upload an asset: GitHub answered 502: Bad Gateway (4 attempts)"
+        "cannot publish the release: GitHub answered 502: Bad Gateway (4 attempts)"
     );
     assert_eq!(error.exit_code(), 6);
     assert!(error.hint().unwrap().contains("the same command"));
