@@ -144,7 +144,12 @@ impl Device {
     fn start(&self) -> Result<Daemon> {
         remove(&self.folder.join("state"))?;
         remove(&self.folder.join("opt/updates"))?;
-        let daemon = Daemon(self.command().arg("daemon").stdout(Stdio::null()).spawn()?);
+        let mut command = self.command();
+        // As the unit for systemd sets them.
+        command
+            .env("MALLOC_MMAP_THRESHOLD_", "262144")
+            .env("MALLOC_ARENA_MAX", "2");
+        let daemon = Daemon(command.arg("daemon").stdout(Stdio::null()).spawn()?);
         let started = Instant::now();
         while TcpStream::connect(ADDRESS).is_err() {
             ensure!(

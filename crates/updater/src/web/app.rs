@@ -13,7 +13,7 @@ use super::{
     events::Events,
     metrics::Counters,
     refusal::Refusal,
-    resumable::Uploads,
+    unfinished::Uploads,
 };
 use crate::{
     Error, Result,

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{access::Peer, app::App, receive, resumable, routes::router, tls::Tls};
+use super::{access::Peer, app::App, receive, routes::router, tls::Tls, unfinished};
 use crate::{Error, Result};
 
 /// How many are served at a time.
@@ -74,7 +74,7 @@ pub(super) fn tidy(app: &Arc<App>) {
     tokio::spawn(async move {
         loop {
             let app = tidied.clone();
-            tokio::task::spawn_blocking(move || resumable::remove_expired(&app))
+            tokio::task::spawn_blocking(move || unfinished::remove_expired(&app))
                 .await
                 .ok();
             tokio::time::sleep(TIDY).await;

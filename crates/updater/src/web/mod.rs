@@ -6,7 +6,7 @@
 //! access    who calls: session cookie or bearer token; attempts are limited
 //! api       what is read          views    what it looks like outside
 //! actions   what is asked for; the daemon does it (crate::requests)
-//! upload    a bundle in one request     resumable    in several     receive, claim    what becomes of it
+//! upload    a bundle in one request     resumable    in several     unfinished, receive, claim    what becomes of it
 //! events    the course of an update, live
 //! metrics, openapi, page
 //! ```
@@ -34,6 +34,7 @@ mod refusal;
 mod resumable;
 mod routes;
 mod tls;
+mod unfinished;
 mod upload;
 mod views;
 
@@ -51,9 +52,6 @@ const WORKERS: usize = 12;
 /// A worker's stack in bytes: they only read, write and hash.
 const STACK: usize = 512 << 10;
 
-/// By how much those who look on give way to updates.
-const NICE: i32 = 10;
-
 /// Serves from now on, in a thread of its own, until the process ends. That it cannot is told, and tried again: the
 /// device must take bundles all the same.
 pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, waker: Option<Waker>) {
@@ -62,7 +60,6 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
     }
     let app = Arc::new(App::new(config.clone(), requests.clone(), board.clone(), waker));
     let started = thread::Builder::new().name("web".to_owned()).spawn(move || {
-        give_way();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(WORKERS)
@@ -75,14 +72,6 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
     });
     if let Err(error) = started {
         warn!("the page cannot be served: {error}");
-    }
-}
-
-/// Whoever looks on must not slow down what they look at. Of threads, this one and those that it starts are meant
-/// (setpriority(2), "C library/kernel differences").
-fn give_way() {
-    if let Err(error) = rustix::process::nice(NICE) {
-        warn!("the page is served with the priority of updates: {error}");
     }
 }
 

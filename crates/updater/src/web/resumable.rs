@@ -9,16 +9,9 @@
 //! ```
 //!
 //! tus rather than `Content-Range`: where to go on has a defined call, creating says the size before the first byte, and
-//! clients for it exist in every language. The file and a note beside it are all there is of an upload, so it survives a
-//! restart of the updater; its hash is then made anew. One that nobody has gone on with for a day is removed.
+//! clients for it exist in every language. What lies between the requests is in [`super::unfinished`].
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
-};
+use std::{fs, sync::Arc};
 
 use axum::{
     body::Body,
@@ -27,149 +20,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
-use uuid::Uuid;
+use serde::Serialize;
 
 use super::{
     access::{Admin, BASE, Caller},
     app::{App, blocking},
     body::Name,
     claim,
-    receive::{Feed, Incoming, expect_room, hidden},
+    receive::{Feed, Incoming},
     refusal::{Problem, Refusal, Refused},
+    unfinished::{self, Upload, file_of, opened},
     upload::STALL,
 };
-use crate::{Error, config::Config, files};
-
-/// What the names of files begin with that are received in several requests.
-const PREFIX: &str = ".partial-resumable-";
-
-/// What the name of the note beside a file ends with.
-const NOTE: &str = ".json";
-
-/// How many uploads may be under way or broken off.
-const UPLOADS: usize = 4;
-
-/// How long an upload waits for being gone on with.
-const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::Error;
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
-
-/// The uploads that are under way.
-#[derive(Default)]
-pub(super) struct Uploads {
-    known: Mutex<HashMap<Uuid, Arc<Upload>>>,
-    /// Uploads in one request that are under way.
-    single: Arc<()>,
-}
-
-struct Upload {
-    length: u64,
-    /// Rung when somebody else goes on: a connection that broke is noticed late.
-    interrupt: Notify,
-    /// The file, while nobody writes to it; none until it is opened, and after it has gone.
-    incoming: Arc<AsyncMutex<Option<Incoming>>>,
-}
-
-/// The note beside a file.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    length: u64,
-}
-
-impl Uploads {
-    /// A place for an upload in one request.
-    pub(super) fn place(&self) -> Result<Arc<()>, Refusal> {
-        let place = self.single.clone();
-        match Arc::strong_count(&place) - 1 <= UPLOADS {
-            true => Ok(place),
-            false => Err(
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
-                    .retry_after(Duration::from_secs(30)),
-            ),
-        }
-    }
-
-    /// How many bytes are to come of uploads that were begun.
-    pub(super) fn pledged(&self, config: &Config) -> u64 {
-        hidden(config, PREFIX)
-            .into_iter()
-            .filter_map(|path| {
-                let note = read_note(&path)?;
-                Some(note.length.saturating_sub(fs::metadata(&path).ok()?.len()))
-            })
-            .sum()
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Upload>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The upload that is called so; one from before a restart is known by its file.
-    fn find(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
-        let gone = || {
-            Refusal::new(
-                StatusCode::NOT_FOUND,
-                "there is no such upload; it may have ended or expired",
-            )
-        };
-        let id = Uuid::try_parse(id).map_err(|_| gone())?;
-        let mut known = self.known();
-        if let Some(upload) = known.get(&id) {
-            return Ok((id, upload.clone()));
-        }
-        let note = read_note(&file_of(config, id)).ok_or_else(gone)?;
-        let upload = Arc::new(Upload {
-            length: note.length,
-            interrupt: Notify::new(),
-            incoming: Arc::default(),
-        });
-        known.insert(id, upload.clone());
-        Ok((id, upload))
-    }
-
-    fn forget(&self, config: &Config, id: Uuid) {
-        self.known().remove(&id);
-        fs::remove_file(note_of(&file_of(config, id))).ok();
-    }
-}
-
-/// Removes uploads that nobody has gone on with for a day.
-pub(super) fn remove_expired(app: &App) {
-    for path in hidden(&app.config, PREFIX) {
-        let changed = fs::metadata(&path).and_then(|file| file.modified());
-        // A clock that went back keeps them.
-        let age = changed
-            .ok()
-            .and_then(|changed| SystemTime::now().duration_since(changed).ok());
-        if age.is_some_and(|age| age > EXPIRES) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let id = name.trim_start_matches(PREFIX).trim_end_matches(NOTE).parse();
-            fs::remove_file(&path).ok();
-            if let Ok(id) = id {
-                app.uploads.forget(&app.config, id);
-            }
-        }
-    }
-}
-
-fn file_of(config: &Config, id: Uuid) -> PathBuf {
-    config.updates().join(format!("{PREFIX}{id}"))
-}
-
-fn note_of(file: &std::path::Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(NOTE);
-    PathBuf::from(name)
-}
-
-fn read_note(file: &std::path::Path) -> Option<Note> {
-    serde_json::from_slice(&fs::read(note_of(file)).ok()?).ok()
-}
 
 /// The versions of tus that are understood, for the OpenAPI document.
 #[derive(utoipa::ToSchema, Serialize)]
@@ -217,69 +85,11 @@ pub(super) async fn begin(
     if length == 0 {
         return Err(Refusal::bad_request("an empty file is no bundle"));
     }
-    let id = Uuid::new_v4();
     let shared = app.clone();
-    blocking(move || {
-        make_room(&shared)?;
-        expect_room(&shared.config, length, shared.uploads.pledged(&shared.config))?;
-        let path = file_of(&shared.config, id);
-        let note = serde_json::to_vec(&Note { length }).unwrap_or_default();
-        files::write(&note_of(&path), &note, 0o600)?;
-        let mut incoming = Incoming::create(&shared, path)?;
-        incoming.keep();
-        shared.uploads.known().insert(
-            id,
-            Arc::new(Upload {
-                length,
-                interrupt: Notify::new(),
-                incoming: Arc::new(AsyncMutex::new(Some(incoming))),
-            }),
-        );
-        Ok(())
-    })
-    .await?;
+    let id = blocking(move || unfinished::begin(&shared, length)).await?;
     let location = HeaderValue::try_from(format!("{BASE}/uploads/{id}")).unwrap_or(HeaderValue::from_static(""));
     let headers = [(TUS_RESUMABLE, VERSION), (header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers).into_response())
-}
-
-/// Where there are too many uploads, the one that was gone on with longest ago makes room.
-fn make_room(app: &App) -> Result<(), Refusal> {
-    let files = hidden(&app.config, PREFIX);
-    let mut files: Vec<_> = files
-        .into_iter()
-        .filter(|path| !path.to_string_lossy().ends_with(NOTE))
-        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
-        .collect();
-    files.sort();
-    let surplus = (files.len() + 1).saturating_sub(UPLOADS);
-    let mut removed = 0;
-    for (_, path) in files {
-        if removed == surplus {
-            break;
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Ok(id) = name.trim_start_matches(PREFIX).parse::<Uuid>() else {
-            continue;
-        };
-        let is_idle = app
-            .uploads
-            .known()
-            .get(&id)
-            .is_none_or(|upload| upload.incoming.try_lock().is_ok());
-        if is_idle {
-            app.uploads.forget(&app.config, id);
-            fs::remove_file(&path).ok();
-            removed += 1;
-        }
-    }
-    match removed == surplus {
-        true => Ok(()),
-        false => Err(
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
-                .retry_after(Duration::from_secs(30)),
-        ),
-    }
 }
 
 /// How far an upload is.
@@ -458,17 +268,6 @@ async fn receive(
 
 fn cut_off(detail: &str) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
-}
-
-/// Opens the file if it is not open, and gives how far it is.
-async fn opened(app: &Arc<App>, id: Uuid, place: &mut Option<Incoming>) -> Result<u64, Refusal> {
-    if let Some(incoming) = place {
-        return Ok(incoming.size());
-    }
-    let shared = app.clone();
-    let mut incoming = blocking(move || Incoming::reopen(&shared, file_of(&shared.config, id))).await?;
-    incoming.keep();
-    Ok(place.insert(incoming).size())
 }
 
 /// Gives an upload up.
