@@ -33,7 +33,7 @@ pub(super) async fn health() -> Json<Health> {
 /// Every update that is recorded, the newest first.
 #[utoipa::path(get, path = "/api/v1/ota", tag = "updates",
     params(
-        ("page" = Option<u64>, Query, minimum = 1, description = "Which part of the list, from 1"),
+        ("page" = Option<u64>, Query, minimum = 1, maximum = 1000000, description = "Which part of the list, from 1"),
         ("page_size" = Option<u64>, Query, minimum = 1, maximum = 100, description = "How many in a part; 20 unless said"),
     ),
     responses(
@@ -112,7 +112,7 @@ pub(super) async fn check(State(app): State<Arc<App>>, caller: Caller) -> Result
 /// Who did what, the newest first.
 #[utoipa::path(get, path = "/api/v1/ota/audit", tag = "device",
     params(
-        ("page" = Option<u64>, Query, minimum = 1, description = "Which part of the log, from 1"),
+        ("page" = Option<u64>, Query, minimum = 1, maximum = 1000000, description = "Which part of the log, from 1"),
         ("page_size" = Option<u64>, Query, minimum = 1, maximum = 100, description = "How many in a part; 20 unless said"),
     ),
     responses(

@@ -104,6 +104,9 @@ impl FromRequestParts<Arc<App>> for Name {
     }
 }
 
+/// No list is as long.
+const LAST_PAGE: u64 = 1_000_000;
+
 /// Which part of a list is wanted.
 pub(super) struct Page {
     /// From 1.
@@ -114,7 +117,7 @@ pub(super) struct Page {
 impl Page {
     /// How many come before it.
     pub(super) fn offset(&self) -> u64 {
-        (self.page - 1).saturating_mul(self.page_size).min(i64::MAX as u64)
+        (self.page - 1) * self.page_size
     }
 }
 
@@ -132,8 +135,10 @@ impl FromRequestParts<Arc<App>> for Page {
         let Query(query) = query.map_err(|error| Refusal::unprocessable(error.body_text()))?;
         let page = query.page.unwrap_or(1);
         let page_size = query.page_size.unwrap_or(20);
-        if page == 0 || !(1..=100).contains(&page_size) {
-            return Err(Refusal::unprocessable("page begins with 1, and page_size is 1 to 100"));
+        if !(1..=LAST_PAGE).contains(&page) || !(1..=100).contains(&page_size) {
+            return Err(Refusal::unprocessable(format!(
+                "page is 1 to {LAST_PAGE}, and page_size is 1 to 100"
+            )));
         }
         Ok(Self { page, page_size })
     }

@@ -40,7 +40,7 @@ const HEAD: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What hyper may keep of a request or an answer, in bytes, for each connection.
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 256 << 10;
 
 /// How often uploads that nobody goes on with are looked for.
 const TIDY: Duration = Duration::from_secs(60 * 60);

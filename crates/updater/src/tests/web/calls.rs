@@ -96,8 +96,10 @@ fn the_list_comes_in_parts_the_newest_first() {
         let answer = api.call("GET", query).send();
         assert_eq!(answer.status, 422, "{query} {answer:?}");
     }
-    // The largest page that there could be.
-    assert!(versions(&api.get("?page=18446744073709551615&page_size=100")).is_empty());
+    // The largest page that there could be, and one more.
+    assert!(versions(&api.get("?page=1000000&page_size=100")).is_empty());
+    let beyond = api.call("GET", "?page=1000001").send();
+    expect(&beyond, 422, "page is 1 to 1000000");
 }
 
 #[test]
