@@ -147,7 +147,7 @@ impl Device {
         let mut command = self.command();
         // As the unit for systemd sets them.
         command
-            .env("MALLOC_MMAP_THRESHOLD_", "262144")
+            .env("MALLOC_MMAP_THRESHOLD_", "4194304")
             .env("MALLOC_ARENA_MAX", "2");
         let daemon = Daemon(command.arg("daemon").stdout(Stdio::null()).spawn()?);
         let started = Instant::now();

@@ -136,7 +136,7 @@ TimeoutStopSec=1min
 MemoryMax=512M
 TasksMax=256
 # What a login takes, 19 MiB, goes back to the system at once; the C library would keep it for each thread.
-Environment=MALLOC_MMAP_THRESHOLD_=262144 MALLOC_ARENA_MAX=2
+Environment=MALLOC_MMAP_THRESHOLD_=4194304 MALLOC_ARENA_MAX=2
 {hardening}
 [Install]
 WantedBy=multi-user.target
