@@ -87,6 +87,19 @@ pub struct Web {
 }
 
 impl Web {
+    /// Where a person opens the page; none if it is not served. Where every address of the device is listened on, the
+    /// device is called by its host name.
+    pub fn address(&self) -> Option<String> {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        let (ip, port) = (self.listen.ip(), self.listen.port());
+        let host = match ip.is_unspecified() {
+            true => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            false if ip.is_ipv6() => format!("[{ip}]"),
+            false => ip.to_string(),
+        };
+        self.enabled.then(|| format!("{scheme}://{host}:{port}"))
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

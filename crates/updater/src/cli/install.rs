@@ -116,6 +116,9 @@ fn show(installed: &Installed) -> Result<()> {
     }
     out(format_args!("  folder         {}", installed.folder.display()))?;
     out(format_args!("  configuration  {}", installed.configuration.display()))?;
+    if let Some(page) = &installed.updates_page {
+        out(format_args!("  updates page   {page}"))?;
+    }
     for key in &installed.trusted_keys {
         out(format_args!("  trusts         {key}"))?;
     }

@@ -100,6 +100,9 @@ pub struct Installed {
     pub folder: PathBuf,
     /// Where the configuration is.
     pub configuration: PathBuf,
+    /// Where the updates page is, once the updater's service runs; none if it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updates_page: Option<String>,
     /// The IDs of the keys whose bundles are accepted from now on.
     pub trusted_keys: Vec<String>,
     /// What was made or mended.
@@ -279,6 +282,7 @@ fn install(
         already_installed: outcome.already_installed,
         folder: config.folder.clone(),
         configuration: config.etc.join(config::FILE),
+        updates_page: config.web.address(),
         trusted_keys: trust::read(&config.trusted_keys())?
             .keys()
             .iter()

@@ -88,7 +88,7 @@ fn a_session_begins_with_the_password_and_ends() {
     let session = api.of_page("GET", "/session", &cookie).send().json();
     assert_eq!(
         session,
-        json!({ "user": "admin", "can_change": true, "product": "app" })
+        json!({ "user": "admin", "can_change": true, "github": false, "product": "app" })
     );
     assert_eq!(api.of_page("GET", "", &cookie).send().status, 200);
 
@@ -204,7 +204,7 @@ fn a_token_that_may_read_reads() {
     expect(&refused, 403, "the token prometheus may read only");
     assert_eq!(
         reader("GET", "/session").send().json(),
-        json!({ "user": "token prometheus", "can_change": false, "product": "app" })
+        json!({ "user": "token prometheus", "can_change": false, "github": false, "product": "app" })
     );
     api.device.store().remove_token("prometheus").unwrap();
     expect(&reader("GET", "").send(), 401, "it may have been removed");

@@ -38,6 +38,8 @@ pub(in crate::web) struct SessionView {
     user: Option<String>,
     /// Whether they may change things.
     can_change: bool,
+    /// Whether this device knows a repository on GitHub to look for newer versions in.
+    github: bool,
     /// The product that this device runs.
     product: String,
 }
@@ -71,6 +73,7 @@ pub(in crate::web) async fn show(State(app): State<Arc<App>>, caller: Caller) ->
     Json(SessionView {
         user: (caller.who != Who::Anonymous).then(|| caller.who.to_string()),
         can_change,
+        github: app.config.github.is_some(),
         product: app.config.product.to_string(),
     })
 }

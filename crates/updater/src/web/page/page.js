@@ -29,6 +29,7 @@ let state = null; // what the device told last
 let checked = null; // the last answer about newer versions
 let events = null;
 let canChange = false;
+let looksAtGitHub = false;
 
 function announce(text) {
   byId("announce").textContent = text;
@@ -60,6 +61,7 @@ async function start() {
     document.title = `${name} updates`;
     online();
     canChange = session.can_change;
+    looksAtGitHub = session.github;
     if (session.user === null) return showLogin("");
     showApp();
   } catch (error) {
@@ -198,7 +200,7 @@ function drawVersion() {
     badge.dataset.kind = "good";
     badge.textContent = "up to date";
     badge.hidden = !current;
-    byId("version-text").textContent = checked.github_error
+    byId("version-text").textContent = looksAtGitHub && checked.github_error
       ? "Nothing newer is known on this device. GitHub could not be asked."
       : current ? "Nothing newer is known." : "Nothing is installed. Upload a bundle to begin.";
   }
@@ -222,7 +224,11 @@ function drawGitHub() {
   } else if (!error) {
     parts.push(element("p", { className: "muted" }, "No releases published yet"));
   }
-  if (error) parts.push(element("p", { className: "warning" }, sentence(error)));
+  if (!looksAtGitHub) {
+    parts.push(element("p", { className: "muted" }, "This device knows no repository, so it looks for nothing there. Upload a bundle instead."));
+  } else if (error) {
+    parts.push(element("p", { className: "warning" }, sentence(error)));
+  }
   byId("github").replaceChildren(...parts);
 }
 
