@@ -344,5 +344,5 @@ reading that was acknowledged is there; the bundle lies in `applied/`, in `faile
 starting a second time does nothing.
 
 A `kill -9` keeps what the kernel has not written to the disk yet, so this says nothing about power cuts.
-A point that is passed several times has a number.
+A point that is passed several times has a number. Lives that are not in the table were not run to their end the last time.
 ";
