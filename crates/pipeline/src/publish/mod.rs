@@ -9,8 +9,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`target`] | repository, token and addresses, from declaration and environment |
-//! | [`wanted`] | what should be there: every asset with size and digest, notes, flags; all that is bad is found here |
-//! | [`reconcile`] | from what should be there and what is there to what is to be done; no I/O |
+//! | [`mod@wanted`] | what should be there: every asset with size and digest, notes, flags; all that is bad is found here |
+//! | [`mod@reconcile`] | from what should be there and what is there to what is to be done; no I/O |
 //! | [`github`] | the only module that knows octocrab |
 //! | [`upload`] | a file as a request's body, and the watchdog beside it |
 //! | [`retry`] | which failures pass by themselves, and how long to wait |

@@ -138,7 +138,7 @@ impl Asset {
     }
 }
 
-/// See [`super::wanted`].
+/// See [`super::wanted()`].
 pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
     let manifests = manifests(&request.bundles)?;
     let Some((_, first)) = manifests.first() else {

@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use axum::{body::Bytes, http::StatusCode};
@@ -111,15 +112,14 @@ impl Incoming {
         self.keep = false;
     }
 
-    /// Takes bytes. What is refused is refused for good.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Takes bytes, which [`Feed`] hashes meanwhile. What is refused is refused for good.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.size == 0 && !bytes.is_empty() && !looks_like_a_bundle(bytes) {
             return Err(not_a_bundle(&VerifyError::NotABundle));
         }
         self.file
             .write_all(bytes)
             .map_err(|error| failed("write", &self.path, error))?;
-        self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         self.app.counters.received(bytes.len());
         if !self.looked && self.size >= LOOK_AT {
@@ -178,7 +178,7 @@ impl Drop for Incoming {
     }
 }
 
-/// A file that is being written by a worker, fed from the network.
+/// A file that is being written by a worker and hashed by another, fed from the network.
 pub(super) struct Feed {
     sender: mpsc::Sender<Bytes>,
     worker: tokio::task::JoinHandle<(Incoming, Result<(), Refusal>)>,
@@ -189,13 +189,27 @@ impl Feed {
     pub(super) fn start(mut incoming: Incoming) -> Self {
         let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS);
         let worker = tokio::task::spawn_blocking(move || {
-            let mut written = Ok(());
-            while let Some(chunk) = chunks.blocking_recv() {
-                written = incoming.write(&chunk);
-                if written.is_err() {
-                    break;
+            let (pieces, inbox) = std::sync::mpsc::sync_channel::<Bytes>(CHUNKS);
+            let mut hasher = std::mem::replace(&mut incoming.hasher, Hasher::new());
+            let written = thread::scope(|scope| {
+                let hashing = scope.spawn(move || {
+                    inbox.iter().for_each(|piece| hasher.update(&piece));
+                    hasher
+                });
+                let mut written = Ok(());
+                while let Some(chunk) = chunks.blocking_recv() {
+                    // It ends only when this sender does, or by a panic, which `join` passes on.
+                    pieces.send(chunk.clone()).ok();
+                    written = incoming.write(&chunk);
+                    // What was hashed and not written does not matter then: the file is removed.
+                    if written.is_err() {
+                        break;
+                    }
                 }
-            }
+                drop(pieces);
+                incoming.hasher = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                written
+            });
             (incoming, written)
         });
         Self { sender, worker }
