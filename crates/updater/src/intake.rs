@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use bundle::manifest::AnyManifest;
 use bundle::parts::LIST_ENDING;
 use bundle::read::{VerifyError, read_manifest};
 use semver::Version;
@@ -26,7 +25,7 @@ use crate::{
     engine::{Opened, Updater},
     files,
     preflight::Permissions,
-    state::{Phase, State},
+    state::State,
     store::{Facts, NewUpdate, Update},
 };
 
@@ -232,8 +231,7 @@ impl Updater<'_> {
 
     /// Records a verified bundle as an update that waits, and keeps it open for it.
     fn enter(&mut self, path: &Path, bundle: Bundle, engine: EngineFacts, permissions: Permissions) -> Result<Update> {
-        let waits = |update: &Update| update.state.phase == Phase::Pending && update.bundle.as_deref() == Some(path);
-        let update = match self.store.updates()?.into_iter().find(waits) {
+        let update = match self.store.waiting_with(path)? {
             // It came from GitHub.
             Some(update) => update,
             None => self.add(&NewUpdate {
@@ -278,10 +276,8 @@ impl Updater<'_> {
 
 /// The version that a bundle says to be, without any check: good enough for an order.
 fn version_of(path: &Path) -> Option<Version> {
-    match read_manifest(bundle_files::open(path).ok()?).ok()?.manifest {
-        AnyManifest::V1(manifest) => Some(manifest.version),
-        AnyManifest::Legacy(manifest) => Some(manifest.version),
-    }
+    let found = read_manifest(bundle_files::open(path).ok()?).ok()?;
+    Some(found.manifest.version().clone())
 }
 
 /// What the files of a bundle look like, so that any change of any of them is seen.

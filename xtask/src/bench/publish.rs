@@ -6,13 +6,13 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{self, BufWriter, Read, Write as _},
+    io::{self, BufWriter, Read},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use bundle::{Digest, Hasher};
+use bundle::{Digest, HashingWriter};
 use github_double::{Access, GitHub};
 use serde_json::{Value, json};
 use xshell::{Shell, cmd};
@@ -224,46 +224,18 @@ struct Layer {
 /// A layer with one file that does not compress.
 fn write_layer(blobs: &Path) -> Result<Layer> {
     let path = blobs.join("layer");
-    let file = Hashing::new(BufWriter::new(File::create(&path)?));
-    let encoder = zstd::Encoder::new(file, 1)?;
-    let mut archive = tar::Builder::new(Hashing::new(encoder));
+    let mut file = HashingWriter::new(BufWriter::new(File::create(&path)?));
+    let mut encoder = zstd::Encoder::new(&mut file, 1)?;
+    let mut archive = tar::Builder::new(HashingWriter::new(&mut encoder));
     let mut header = tar::Header::new_gnu();
     header.set_size(LAYER);
     header.set_mode(0o644);
     archive.append_data(&mut header, "noise", Noise(1).take(LAYER))?;
-    let plain = archive.into_inner()?;
-    let diff_id = plain.hasher.finish();
-    let mut file = plain.inner.finish()?;
-    file.flush()?;
-    let size = file.hasher.length();
-    let digest = file.hasher.finish();
+    let (diff_id, _) = archive.into_inner()?.finish()?;
+    encoder.finish()?;
+    let (digest, size) = file.finish()?;
     fs::rename(path, blobs.join(digest.hex()))?;
     Ok(Layer { digest, diff_id, size })
-}
-
-/// Passes bytes on and hashes them.
-struct Hashing<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W> Hashing<W> {
-    fn new(inner: W) -> Self {
-        let hasher = Hasher::new();
-        Self { inner, hasher }
-    }
-}
-
-impl<W: io::Write> io::Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// Bytes that do not compress (xorshift64*).

@@ -159,4 +159,13 @@ impl AnyManifest {
             Self::Legacy(manifest) => &manifest.version,
         }
     }
+
+    /// What changed, which both forms have.
+    #[must_use]
+    pub fn changelog(&self) -> &str {
+        match self {
+            Self::V1(manifest) => &manifest.changelog,
+            Self::Legacy(manifest) => &manifest.changelog,
+        }
+    }
 }

@@ -28,6 +28,17 @@ struct Site {
 }
 
 impl Site {
+    /// Publishes so many versions before the one that is wanted.
+    fn publish_older(&self, count: u32) {
+        for patch in 0..count {
+            let draft = Draft {
+                tag: format!("v1.0.{patch}"),
+                ..Draft::default()
+            };
+            self.double.world().publish(REPOSITORY, draft, &[]);
+        }
+    }
+
     fn new() -> Self {
         Self::at(Double::start().unwrap())
     }
@@ -196,17 +207,7 @@ fn an_enterprise_server_has_other_paths() {
         );
     }
     // A list of more than one page is followed there, too.
-    for patch in 0..150 {
-        let tag = format!("v1.0.{patch}");
-        site.double.world().publish(
-            REPOSITORY,
-            Draft {
-                tag,
-                ..Draft::default()
-            },
-            &[],
-        );
-    }
+    site.publish_older(150);
     assert_eq!(site.publish().unwrap().uploaded, 0);
 }
 
@@ -229,17 +230,7 @@ fn a_plan_changes_nothing() {
 fn every_page_of_releases_is_looked_at() {
     let site = Site::new();
     let draft = site.double.world().add_draft(REPOSITORY, site.draft(), &[]);
-    for patch in 0..150 {
-        let tag = format!("v1.0.{patch}");
-        site.double.world().publish(
-            REPOSITORY,
-            Draft {
-                tag,
-                ..Draft::default()
-            },
-            &[],
-        );
-    }
+    site.publish_older(150);
     site.publish().unwrap();
     site.expect_complete("150 releases");
     let release = site.double.world().repository(REPOSITORY).releases_of("v2.1.0")[0].id;

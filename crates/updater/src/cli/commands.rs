@@ -231,10 +231,11 @@ fn status(config: &Config, json: Json) -> Result<()> {
 
 fn show_status(config: &Config, store: &Store, engine: &dyn ContainerEngine, Json { json }: Json) -> Result<()> {
     let current = store.current()?;
-    let newest = store.updates()?.into_iter().next();
+    let updates = store.updates()?;
+    let downloads = github::downloads(store, &updates)?;
     let update = match store.active()?.or(store.stuck()?) {
         Some(update) => Some(update),
-        None => newest,
+        None => updates.into_iter().next(),
     };
     let containers = match &current {
         Some(current) => engine.containers(&release::stack(config, current)),
@@ -245,7 +246,7 @@ fn show_status(config: &Config, store: &Store, engine: &dyn ContainerEngine, Jso
         previous: store.previous()?,
         current,
         update: update.map(UpdateView::from),
-        downloads: github::downloads(store)?,
+        downloads,
         busy: Lock::holder(&config.lock())?,
         engine_error: containers.as_ref().err().map(ToString::to_string),
         containers: containers.unwrap_or_default(),

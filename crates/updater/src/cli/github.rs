@@ -20,7 +20,7 @@ use crate::{
     Error, Result,
     config::Config,
     containers::SystemClock,
-    github::{Found, GitHub, Then},
+    github::{Check, Found, GitHub, Then},
     preflight::Permissions,
     state::Phase,
     store::{Store, Update},
@@ -69,10 +69,7 @@ pub(super) fn check(config: &Config, Json { json }: Json) -> Result<()> {
     let (clock, platform) = (SystemClock::start(), Platform::host());
     let github = GitHub::new(config, &clock, &platform)?;
     let mut store = Store::open(&config.database())?;
-    let (check, fault) = github.ask(&mut store)?;
-    if let Some(fault) = fault {
-        return Err(fault.into());
-    }
+    let check = ask(&github, &mut store)?;
     let current_version = store.current()?.map(|current| current.version);
     let view = CheckView {
         update_available: check.newer_than(current_version.as_ref()).is_some(),
@@ -161,12 +158,17 @@ pub(super) fn download(config: &Config, arguments: &DownloadArguments) -> Result
     ))
 }
 
+/// Asks GitHub; whoever is at the console wants to know why there is no answer.
+fn ask(github: &GitHub<'_>, store: &mut Store) -> Result<Check> {
+    match github.ask(store)? {
+        (check, None) => Ok(check),
+        (_, Some(fault)) => Err(fault.into()),
+    }
+}
+
 /// The newest version, which must be newer than the one that runs.
 fn newest(github: &GitHub<'_>, store: &mut Store) -> Result<Version> {
-    let (check, fault) = github.ask(store)?;
-    if let Some(fault) = fault {
-        return Err(fault.into());
-    }
+    let check = ask(github, store)?;
     let current = store.current()?.map(|current| current.version);
     match check.newer_than(current.as_ref()) {
         Some(found) => Ok(found.version.clone()),
@@ -194,17 +196,17 @@ pub(super) fn downloaded(config: &Config, bundle: &Path) -> Result<Option<PathBu
     })
 }
 
-/// What is being downloaded.
-pub(super) fn downloads(store: &Store) -> Result<Vec<DownloadView>> {
-    let updates = store.updates()?.into_iter();
-    let is_coming = |update: &Update| update.state.phase == Phase::Downloading;
+/// Of all updates, those that are being downloaded.
+pub(super) fn downloads(store: &Store, updates: &[Update]) -> Result<Vec<DownloadView>> {
+    let is_coming = |update: &&Update| update.state.phase == Phase::Downloading;
     updates
+        .iter()
         .filter(is_coming)
         .map(|update| {
             Ok(DownloadView {
                 fetched: store.fetched(update.id)?,
-                version: update.version,
-                interruption: update.error,
+                version: update.version.clone(),
+                interruption: update.error.clone(),
             })
         })
         .collect()

@@ -138,10 +138,13 @@ impl ContainerEngine for Docker {
     }
 
     fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
-        let project = self.ask_project(stack)?;
         let wanted = self.compose_hashes(stack)?;
-        let made = containers::definitions(&self.api, &project.name)?;
-        Ok(project::changed(&project.services, &wanted, &made))
+        let made = containers::definitions(&self.api, &self.project_name(stack)?)?;
+        let changed = project::changed(&wanted, &made);
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(project::with_dependents(changed, &self.ask_project(stack)?.services))
     }
 
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {

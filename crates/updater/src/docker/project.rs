@@ -61,21 +61,21 @@ impl Docker {
     }
 }
 
-/// The services that have no container of the definition that is wanted, and those that restart with them.
+/// The services that have no container of the definition that is wanted.
 pub(super) fn changed(
-    services: &[Service],
     wanted: &BTreeMap<String, String>,
     made: &BTreeMap<String, BTreeSet<String>>,
-) -> Vec<String> {
+) -> BTreeSet<String> {
     let is_made = |(service, hash): &(&String, &String)| {
         made.get(*service)
             .is_some_and(|made| made.iter().all(|made| made == *hash))
     };
-    let mut changed: BTreeSet<_> = wanted
-        .iter()
-        .filter(|service| !is_made(service))
-        .map(|(name, _)| name.clone())
-        .collect();
+    let changed = wanted.iter().filter(|service| !is_made(service));
+    changed.map(|(name, _)| name.clone()).collect()
+}
+
+/// The services that changed, and those that restart with them.
+pub(super) fn with_dependents(mut changed: BTreeSet<String>, services: &[Service]) -> Vec<String> {
     loop {
         let before = changed.len();
         for service in services {
@@ -202,6 +202,8 @@ mod tests {
             "web":{"image":"w","depends_on":{"backend":{"condition":"service_started","restart":true}}},
             "log":{"image":"l","depends_on":{"web":{"condition":"service_started","restart":true}}}}}"#;
         let project = read(json).unwrap();
+        let all_changed =
+            |wanted: &BTreeMap<_, _>, made: &BTreeMap<_, _>| with_dependents(changed(wanted, made), &project.services);
         let hashes = |changed: &str| -> BTreeMap<String, String> {
             let hash = |name: &str| if name == changed { "new" } else { "old" }.to_owned();
             ["db", "backend", "web", "log"]
@@ -212,17 +214,14 @@ mod tests {
             .into_iter()
             .map(|(name, hash)| (name, [hash].into()))
             .collect();
-        assert!(changed(&project.services, &hashes(""), &made).is_empty());
-        assert_eq!(changed(&project.services, &hashes("db"), &made), ["db"]);
-        assert_eq!(
-            changed(&project.services, &hashes("backend"), &made),
-            ["backend", "log", "web"]
-        );
+        assert!(all_changed(&hashes(""), &made).is_empty());
+        assert_eq!(all_changed(&hashes("db"), &made), ["db"]);
+        assert_eq!(all_changed(&hashes("backend"), &made), ["backend", "log", "web"]);
         made.remove("log");
-        assert_eq!(changed(&project.services, &hashes(""), &made), ["log"]);
+        assert_eq!(all_changed(&hashes(""), &made), ["log"]);
         // Of two containers, one was not made anew.
         made.get_mut("db").unwrap().insert("older".to_owned());
-        assert_eq!(changed(&project.services, &hashes(""), &made), ["db", "log"]);
+        assert_eq!(all_changed(&hashes(""), &made), ["db", "log"]);
     }
 
     #[test]

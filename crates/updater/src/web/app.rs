@@ -141,6 +141,13 @@ impl App {
         self.audit(caller, action, subject, text).await;
     }
 
+    /// As [`App::audit_outcome`], for an upload.
+    pub(super) async fn audit_upload(self: &Arc<Self>, caller: &Caller, outcome: &Result<Update, Refusal>) {
+        let version = outcome.as_ref().map(|update| update.version.to_string());
+        self.audit_outcome(caller, "upload", &version.unwrap_or_default(), outcome)
+            .await;
+    }
+
     /// A text for callers: where things lie on this device is not theirs to know.
     pub(super) fn without_paths(&self, text: &str) -> String {
         let config = &self.config;

@@ -43,7 +43,7 @@ pub(super) fn judge(app: &App, manifest: &bundle::read::UnverifiedManifest) -> R
             own.product, app.config.product
         )));
     }
-    let version = version_of(&manifest.manifest);
+    let version = manifest.manifest.version();
     let digest = Digest::of(&manifest.bytes);
     let (updates, current) = app.store(|store| Ok((store.updates()?, store.current()?)))?;
     let there = |update: &Update| update.bundle.as_ref().is_some_and(|bundle| bundle.exists());
@@ -99,14 +99,11 @@ fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Upd
     let manifest = &received.manifest.manifest;
     let place = app.config.updates().join(name_of(app, manifest, &received.path));
     if place.exists() {
-        return Err(exists(version_of(manifest), "lies in updates/ already"));
+        return Err(exists(manifest.version(), "lies in updates/ already"));
     }
     let new = NewUpdate {
-        version: version_of(manifest).clone(),
-        changelog: match manifest {
-            AnyManifest::V1(manifest) => manifest.changelog.clone(),
-            AnyManifest::Legacy(manifest) => manifest.changelog.clone(),
-        },
+        version: manifest.version().clone(),
+        changelog: manifest.changelog().to_owned(),
         bundle: Some(place.clone()),
         manifest_digest: Some(Digest::of(&received.manifest.bytes)),
         file_size: Some(received.size),
@@ -136,13 +133,6 @@ fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Upd
     Ok(update)
 }
 
-fn version_of(manifest: &AnyManifest) -> &Version {
-    match manifest {
-        AnyManifest::V1(manifest) => &manifest.version,
-        AnyManifest::Legacy(manifest) => &manifest.version,
-    }
-}
-
 /// What a bundle is called here, whatever it was called where it came from.
 fn name_of(app: &App, manifest: &AnyManifest, file: &Path) -> String {
     let architecture = match manifest {
@@ -160,7 +150,7 @@ fn name_of(app: &App, manifest: &AnyManifest, file: &Path) -> String {
     format!(
         "{}-update-{}{architecture}.{ending}",
         app.config.product,
-        version_of(manifest)
+        manifest.version()
     )
 }
 

@@ -109,8 +109,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     expect_version(&headers)?;
-    let (id, upload) = app.uploads.find(&app.config, &id)?;
-    upload.interrupt.notify_waiters();
+    let (id, upload) = app.uploads.take_over(&app.config, &id)?;
     let mut place = upload.incoming.lock().await;
     let offset = opened(&app, id, &mut place).await?;
     let headers = [
@@ -156,8 +155,7 @@ pub(super) async fn go_on(
         ));
     }
     let offset = number(headers, &UPLOAD_OFFSET)?;
-    let (id, upload) = app.uploads.find(&app.config, &id)?;
-    upload.interrupt.notify_waiters();
+    let (id, upload) = app.uploads.take_over(&app.config, &id)?;
     // A task of its own: when the connection breaks, the call is dropped, and what came must be put back all the same.
     let going_on = tokio::spawn(async move {
         let mut place = upload.incoming.clone().lock_owned().await;
@@ -197,10 +195,7 @@ pub(super) async fn go_on(
                 Err(refusal)
             }
         };
-        let subject = outcome
-            .as_ref()
-            .map_or(String::new(), |update| update.version.to_string());
-        app.audit_outcome(&caller, "upload", &subject, &outcome).await;
+        app.audit_upload(&caller, &outcome).await;
         outcome.map(|update| answer(upload.length, Some(update.public_id)))
     });
     match going_on.await {
@@ -287,8 +282,7 @@ pub(super) async fn end(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     expect_version(&headers)?;
-    let (id, upload) = app.uploads.find(&app.config, &id)?;
-    upload.interrupt.notify_waiters();
+    let (id, upload) = app.uploads.take_over(&app.config, &id)?;
     let incoming = upload.incoming.lock().await.take();
     app.uploads.forget(&app.config, id);
     drop(incoming);

@@ -63,10 +63,7 @@ impl Uploads {
         let place = self.single.clone();
         match Arc::strong_count(&place) - 1 <= UPLOADS {
             true => Ok(place),
-            false => Err(
-                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
-                    .retry_after(Duration::from_secs(30)),
-            ),
+            false => Err(too_many()),
         }
     }
 
@@ -85,8 +82,15 @@ impl Uploads {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The upload that is called so, for somebody who goes on with it or ends it; whoever is at it stops.
+    pub(super) fn take_over(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
+        let (id, upload) = self.find(config, id)?;
+        upload.interrupt.notify_waiters();
+        Ok((id, upload))
+    }
+
     /// The upload that is called so; one from before a restart is known by its file.
-    pub(super) fn find(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
+    fn find(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
         let gone = || {
             Refusal::new(
                 StatusCode::NOT_FOUND,
@@ -112,6 +116,11 @@ impl Uploads {
         self.known().remove(&id);
         fs::remove_file(note_of(&file_of(config, id))).ok();
     }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
+        .retry_after(Duration::from_secs(30))
 }
 
 /// Removes uploads that nobody has gone on with for a day.
@@ -179,10 +188,7 @@ fn make_room(app: &App) -> Result<(), Refusal> {
     }
     match removed == surplus {
         true => Ok(()),
-        false => Err(
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at the same time")
-                .retry_after(Duration::from_secs(30)),
-        ),
+        false => Err(too_many()),
     }
 }
 

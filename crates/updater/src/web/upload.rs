@@ -56,10 +56,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Response, Refusal> {
     let outcome = receive(&app, &caller, request).await;
-    let subject = outcome
-        .as_ref()
-        .map_or(String::new(), |update| update.version.to_string());
-    app.audit_outcome(&caller, "upload", &subject, &outcome).await;
+    app.audit_upload(&caller, &outcome).await;
     let update = outcome?;
     Ok(created(
         &update,
