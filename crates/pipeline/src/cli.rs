@@ -328,10 +328,20 @@ fn release_command(args: ReleaseArgs) -> Result<()> {
     if released.bundles.iter().all(|bundle| bundle.unchanged) {
         note("nothing changed: all bundles were up to date");
     }
-    match &released.published {
-        Some(published) => publish::show(published),
-        None => Ok(()),
+    if let Some(published) = &released.published {
+        return publish::show(published);
     }
+    let installer = released
+        .bundles
+        .first()
+        .map(|bundle| bundle.path.with_file_name("install.sh"));
+    if installer.is_some_and(|installer| installer.is_file()) {
+        note(
+            "next: copy install.sh and the bundle for its platform to a device, there: sudo sh install.sh BUNDLE; what is in \
+             it: cargo xtask bundle inspect BUNDLE",
+        );
+    }
+    Ok(())
 }
 
 fn check(args: CheckArgs) -> Result<()> {
