@@ -9,7 +9,7 @@ use bundle::{
     Platform,
     manifest::{Manifest, PlatformImage},
     parts::find_damage,
-    read::{Trust, VerifyError, verify_with_legacy},
+    read::{Layers, Trust, VerifyError, verify_with_legacy},
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -108,7 +108,7 @@ impl Updater<'_> {
         let progress = |bytes| self.progress.advance(bytes);
         let assumed = self.assumed()?;
         let began = self.clock.elapsed();
-        let verified = verify_with_legacy(source, &trust, &assumed, &progress);
+        let verified = verify_with_legacy(source, &trust, &assumed, Layers::WhenRead, &progress);
         self.verify_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
         match verified {
             Err(error @ VerifyError::Io(_)) => Err(error.into()),

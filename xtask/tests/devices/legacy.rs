@@ -9,7 +9,7 @@ use std::{
 use bundle::{
     Digest,
     manifest::DataRule,
-    read::{Assumed, Trust, VerifiedBundle, verify_with_legacy},
+    read::{Assumed, Layers, Trust, VerifiedBundle, verify_with_legacy},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -139,7 +139,14 @@ fn open(lab: &Lab, path: &PathBuf) -> VerifiedBundle<fs::File> {
         backup: None,
         data: DataRule::default(),
     };
-    verify_with_legacy(fs::File::open(path).unwrap(), &Trust::Unsigned, &assumed, &|_| {}).unwrap()
+    verify_with_legacy(
+        fs::File::open(path).unwrap(),
+        &Trust::Unsigned,
+        &assumed,
+        Layers::Hashed,
+        &|_| {},
+    )
+    .unwrap()
 }
 
 #[test]

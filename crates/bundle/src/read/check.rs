@@ -9,7 +9,7 @@ use std::io::Read;
 use super::error::VerifyError;
 use super::images::check_images;
 use super::located::{Located, Location, Portion};
-use super::{Origin, Trust};
+use super::{Layers, Origin, Trust};
 use crate::digest::{Digest, Hasher};
 use crate::manifest::{FileRecord, MAX_MANIFEST_SIZE, Manifest};
 use crate::names::{EntryName, IMAGES, MANIFEST, SIGNATURE};
@@ -37,6 +37,7 @@ pub(super) struct Findings {
 /// A verification in progress.
 pub(super) struct Checker<'a> {
     trust: &'a Trust<'a>,
+    layers: Layers,
     progress: &'a dyn Fn(u64),
     stage: Stage,
 }
@@ -51,9 +52,10 @@ enum Stage {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(trust: &'a Trust<'a>, progress: &'a dyn Fn(u64)) -> Self {
+    pub(super) fn new(trust: &'a Trust<'a>, layers: Layers, progress: &'a dyn Fn(u64)) -> Self {
         Self {
             trust,
+            layers,
             progress,
             stage: Stage::Start,
         }
@@ -101,7 +103,7 @@ impl<'a> Checker<'a> {
             }
             None if name.as_str() == IMAGES => {
                 expect_size(IMAGES, size, manifest.images_size)?;
-                findings.blobs = check_images(manifest, content, self.progress)?;
+                findings.blobs = check_images(manifest, content, self.layers, self.progress)?;
                 Ok(Stage::HaveImages(findings))
             }
             _ => Err(misplaced(manifest, seen, name)),

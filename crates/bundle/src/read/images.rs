@@ -1,25 +1,26 @@
 //! The checks of what is inside `images.tar`.
 //!
-//! One pass does all: a second thread hashes the archive as a whole, while this one hashes each blob
-//! and notes where it lies. What the manifest records must be there, each blob once, and nothing
-//! else; the images' own documents must say what the records say.
+//! One pass does all: a second thread hashes the archive as a whole, while this one reads the images' documents, hashes
+//! each layer where [`Layers::Hashed`] asks for it, and notes where each blob lies. What the manifest records must be
+//! there, each blob once, and nothing else; the images' own documents must say what the records say.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
+use super::Layers;
 use super::check::{Place, expect_digest, expect_size, small};
 use super::error::VerifyError;
 use super::located::{Located, Location, Portion};
 use super::tar::{nothing_follows, walk};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher, hash_all};
 use crate::image_check::{check_config, check_manifest};
 use crate::manifest::{Manifest, PlatformImage};
 use crate::names::IMAGES;
 use crate::oci::{DockerImage, INDEX, Index, LAYOUT, MAX_DOCUMENT, blob_of_path, blob_path};
-use crate::stream::{CHUNK, each_chunk};
+use crate::stream::{CHUNK, drain};
 use crate::tar_entry::Entry;
 
 /// How many pieces wait for the hashing thread.
@@ -29,22 +30,29 @@ const WAITING: usize = 8;
 pub(super) fn check_images(
     manifest: &Manifest,
     content: &mut Portion<'_>,
+    layers: Layers,
     progress: &dyn Fn(u64),
 ) -> Result<HashMap<Digest, Place>, VerifyError> {
     thread::scope(|scope| {
         let (pieces, receiver) = sync_channel::<Vec<u8>>(WAITING);
+        let (give_back, hashed) = channel();
         let hashing = scope.spawn(move || {
             let mut hasher = Hasher::new();
-            receiver.iter().for_each(|piece| hasher.update(&piece));
+            for piece in receiver {
+                hasher.update(&piece);
+                // Nobody wants it any more after the last one.
+                give_back.send(piece).ok();
+            }
             hasher.finish()
         });
         let mut tee = Tee {
             inner: content,
             piece: Vec::with_capacity(CHUNK),
             pieces,
+            hashed,
             progress,
         };
-        let mut images = Images::new(manifest);
+        let mut images = Images::new(manifest, layers);
         let checked = walk(&mut tee, |entry, content| {
             images.entry(entry, content)?;
             Ok(ControlFlow::Continue(()))
@@ -64,12 +72,16 @@ struct Tee<'a, 'b> {
     inner: &'a mut Portion<'b>,
     piece: Vec<u8>,
     pieces: SyncSender<Vec<u8>>,
+    /// Pieces to be used again: memory that is new each time costs more than the copying.
+    hashed: Receiver<Vec<u8>>,
     progress: &'a dyn Fn(u64),
 }
 
 impl Tee<'_, '_> {
     fn send(&mut self) {
-        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(CHUNK));
+        let mut empty = self.hashed.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        empty.clear();
+        let piece = std::mem::replace(&mut self.piece, empty);
         (self.progress)(piece.len() as u64);
         // The thread ends only when this sender does, or by a panic, which `join` passes on.
         let _panicked = self.pieces.send(piece);
@@ -111,6 +123,7 @@ enum Kind {
 /// The check in progress.
 struct Images<'a> {
     manifest: &'a Manifest,
+    layers: Layers,
     /// Blobs that must still come.
     awaited: HashMap<Digest, (Kind, u64)>,
     found: HashMap<Digest, Place>,
@@ -119,7 +132,7 @@ struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    fn new(manifest: &'a Manifest) -> Self {
+    fn new(manifest: &'a Manifest, layers: Layers) -> Self {
         let mut awaited = HashMap::new();
         for (_, image) in records(manifest) {
             awaited.insert(image.manifest, (Kind::Manifest, image.manifest_size));
@@ -130,6 +143,7 @@ impl<'a> Images<'a> {
         }
         Self {
             manifest,
+            layers,
             awaited,
             found: HashMap::new(),
             documents: 0,
@@ -204,18 +218,18 @@ impl<'a> Images<'a> {
         };
         expect_size(&inside(name), size, expected)?;
         let location = content.location()?;
-        let found = if kind == Kind::Layer {
-            let mut hasher = Hasher::new();
-            each_chunk(content, |bytes| hasher.update(bytes))?;
-            hasher.finish()
-        } else {
-            let json = small(&inside(name), size, MAX_DOCUMENT, content)?;
-            let found = Digest::of(&json);
-            expect_digest(&inside(name), found, digest)?;
-            self.document(kind, digest, name, &json)?;
-            found
-        };
-        expect_digest(&inside(name), found, digest)?;
+        match (kind, self.layers) {
+            (Kind::Layer, Layers::WhenRead) => drop(drain(content)?),
+            (Kind::Layer, Layers::Hashed) => {
+                let (found, _) = hash_all(content)?;
+                expect_digest(&inside(name), found, digest)?;
+            }
+            _ => {
+                let json = small(&inside(name), size, MAX_DOCUMENT, content)?;
+                expect_digest(&inside(name), Digest::of(&json), digest)?;
+                self.document(kind, digest, name, &json)?;
+            }
+        }
         self.found.insert(digest, Place { location, size, digest });
         Ok(())
     }

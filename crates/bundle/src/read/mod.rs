@@ -2,7 +2,7 @@
 //!
 //! [`verify`] opens nothing and extracts nothing: it is handed the open file, reads it once from
 //! front to back, and gives back a [`VerifiedBundle`] that owns the file. What is used later is thus
-//! what was verified, and each content is hashed again while it is read.
+//! what was verified, and each content is hashed again while it is read; layers, on a device, only then ([`Layers`]).
 //!
 //! The pass: manifest → signature (before anything of the manifest is read) → each file's size and
 //! digest → `images.tar` as a whole and blob by blob → end of the archive, nothing after it. A file
@@ -44,6 +44,16 @@ pub enum Trust<'a> {
     Keys(&'a TrustedKeys),
     /// Nobody need: only the integrity is checked, and [`Origin::Unknown`] says so.
     Unsigned,
+}
+
+/// When each layer is compared with its own digest. The whole of `images.tar`, with all layers in it, always is compared
+/// with what the manifest says, so that only a mistake of whoever made the bundle is found later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    /// During the verification.
+    Hashed,
+    /// When it is read, as every content is again. For a device, which reads few of them.
+    WhenRead,
 }
 
 /// Who vouches for a verified bundle.
@@ -100,16 +110,17 @@ pub fn verify<S: Read + Seek>(
     trust: &Trust<'_>,
     progress: &dyn Fn(u64),
 ) -> Result<VerifiedBundle<S>, VerifyError> {
-    let findings = check_all(&mut source, trust, progress)?;
+    let findings = check_all(&mut source, trust, Layers::Hashed, progress)?;
     Ok(verified(source, findings, None))
 }
 
 fn check_all<S: Read + Seek>(
     source: &mut S,
     trust: &Trust<'_>,
+    layers: Layers,
     progress: &dyn Fn(u64),
 ) -> Result<Findings, VerifyError> {
-    let mut checker = Checker::new(trust, progress);
+    let mut checker = Checker::new(trust, layers, progress);
     walk(source, |entry, content| {
         checker.entry(entry, content)?;
         Ok(ControlFlow::Continue(()))
@@ -117,8 +128,8 @@ fn check_all<S: Read + Seek>(
     checker.finish()
 }
 
-/// As [`verify`], and takes a bundle of the old release procedure, too, if `trust` demands no key. What such a bundle
-/// does not say is taken from `assumed`; see [`VerifiedBundle::is_legacy`].
+/// As [`verify`], with a choice of when `layers` are hashed one by one; and takes a bundle of the old release procedure, too,
+/// if `trust` demands no key. What such a bundle does not say is taken from `assumed`; see [`VerifiedBundle::is_legacy`].
 ///
 /// # Errors
 /// As for [`verify`]; [`VerifyError::Unsigned`] for an old bundle where a key is demanded.
@@ -126,13 +137,14 @@ pub fn verify_with_legacy<S: Read + Seek>(
     mut source: S,
     trust: &Trust<'_>,
     assumed: &Assumed,
+    layers: Layers,
     progress: &dyn Fn(u64),
 ) -> Result<VerifiedBundle<S>, VerifyError> {
     if matches!(trust, Trust::Unsigned) && legacy::looks_old(&mut source)? {
         let (findings, images) = legacy::check(&mut source, assumed, progress)?;
         return Ok(verified(source, findings, Some(images)));
     }
-    let findings = match check_all(&mut source, trust, progress) {
+    let findings = match check_all(&mut source, trust, layers, progress) {
         // What the strict reader says of an old bundle's headers is true, and not the point.
         Err(VerifyError::Header(_) | VerifyError::Name(_) | VerifyError::ManifestNotFirst(_))
             if matches!(trust, Trust::Keys(_)) && legacy::is_unsigned(&mut source)? =>
@@ -280,7 +292,7 @@ impl<S: Read + Seek> VerifiedBundle<S> {
     }
 }
 
-/// Reads verified content again, and fails at its end if it has changed.
+/// Reads verified content, and fails at its end if it is not what its digest says.
 struct Again<'a> {
     inner: Box<dyn Read + 'a>,
     left: u64,
@@ -293,7 +305,8 @@ impl Read for Again<'_> {
         let changed = || {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the bundle has changed since it was verified",
+                "this content is not what the bundle's manifest says: the bundle was made wrong, or it has changed since it \
+                 was verified",
             )
         };
         let want = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));

@@ -4,7 +4,7 @@
 use std::io::{Cursor, Write as _};
 
 use bundle::manifest::Manifest;
-use bundle::read::{Trust, verify};
+use bundle::read::{Layers, Trust, VerifiedBundle, VerifyError, verify, verify_with_legacy};
 
 use crate::fixture::{self, Sample};
 
@@ -92,9 +92,23 @@ pub(crate) fn good_entries() -> Vec<Raw> {
 
 #[track_caller]
 pub(crate) fn check(bytes: Vec<u8>, expected: &str) {
+    check_thoroughly(bytes.clone(), expected);
+    let error = on_a_device(bytes).expect_err(expected);
+    assert!(!error.is_unreadable());
+}
+
+/// Checks what only [`Layers::Hashed`] finds during the verification.
+#[track_caller]
+pub(crate) fn check_thoroughly(bytes: Vec<u8>, expected: &str) {
     let error = verify(Cursor::new(bytes), &Trust::Unsigned, &|_| {}).expect_err(expected);
     assert!(error.to_string().contains(expected), "{error} ({error:?})");
     assert!(!error.is_unreadable());
+}
+
+/// Verifies as a device does that trusts no key.
+pub(crate) fn on_a_device(bytes: Vec<u8>) -> Result<VerifiedBundle<Cursor<Vec<u8>>>, VerifyError> {
+    let (trust, assumed) = (Trust::Unsigned, crate::legacy::assumed());
+    verify_with_legacy(Cursor::new(bytes), &trust, &assumed, Layers::WhenRead, &|_| {})
 }
 
 /// Checks the good entries after `spoil`.

@@ -1,30 +1,38 @@
 //! An `images.tar` whose digest the manifest has right, but whose inside is wrong.
 
-use bundle::Digest;
+use bundle::{Digest, hash_all};
 
 use crate::fixture::Sample;
-use crate::hostile::{Raw, check, endless_tar, entries, good_entries, gz, tar};
+use crate::hostile::{Raw, check, check_thoroughly, endless_tar, entries, good_entries, gz, on_a_device, tar};
 
 /// Checks a bundle whose `images.tar` is `images`, with a manifest made to fit.
 #[track_caller]
 fn check_images(sample: &Sample, images: Vec<u8>, expected: &str) {
+    check(with_images(sample, images), expected);
+}
+
+fn with_images(sample: &Sample, images: Vec<u8>) -> Vec<u8> {
     let mut outer = good_entries();
     let mut manifest = sample.manifest.clone();
     manifest.images_sha256 = Digest::of(&images).into();
     manifest.images_size = images.len() as u64;
     outer[0].content = manifest.to_json().unwrap();
     outer.last_mut().unwrap().content = images;
-    check(gz(&tar(&outer)), expected);
+    gz(&tar(&outer))
+}
+
+/// The good entries of `images.tar` after `spoil`.
+fn spoiled(spoil: impl FnOnce(&mut Vec<Raw>)) -> Vec<u8> {
+    let images = good_entries().pop().unwrap();
+    let mut inner = entries(&images.content[..]);
+    spoil(&mut inner);
+    tar(&inner)
 }
 
 /// Checks the good entries of `images.tar` after `spoil`.
 #[track_caller]
 fn check_inside(spoil: impl FnOnce(&mut Vec<Raw>), expected: &str) {
-    let sample = Sample::new();
-    let images = good_entries().pop().unwrap();
-    let mut inner = entries(&images.content[..]);
-    spoil(&mut inner);
-    check_images(&sample, tar(&inner), expected);
+    check_images(&Sample::new(), spoiled(spoil), expected);
 }
 
 #[test]
@@ -61,12 +69,39 @@ fn duplicate_index() {
     );
 }
 
+/// A device reads it up to its end before it believes it.
 #[test]
-fn blob_of_another_digest() {
-    check_inside(
-        |inner| inner.last_mut().unwrap().content[5] ^= 1,
-        "not what the manifest says",
+fn layer_of_another_digest() {
+    let sample = Sample::new();
+    let layer = sample.layer(0).digest;
+    let images = spoiled(|inner| inner.iter_mut().find(|raw| is(raw, layer)).unwrap().content[5] ^= 1);
+    let bytes = with_images(&sample, images);
+    check_thoroughly(bytes.clone(), "not what the manifest says");
+    let mut bundle = on_a_device(bytes).unwrap();
+    let error = hash_all(bundle.open_blob(&layer).unwrap()).unwrap_err();
+    assert!(
+        error.to_string().contains("not what the bundle's manifest says"),
+        "{error}"
     );
+}
+
+#[test]
+fn document_of_another_digest() {
+    let sample = Sample::new();
+    let platforms = || sample.inputs.iter().flat_map(|input| input.platforms.values());
+    for digest in platforms().flat_map(|image| [image.manifest, image.config]) {
+        check_inside(
+            |inner| {
+                let document = &mut inner.iter_mut().find(|raw| is(raw, digest)).unwrap().content;
+                *document.last_mut().unwrap() = b' ';
+            },
+            "not what the manifest says",
+        );
+    }
+}
+
+fn is(raw: &Raw, digest: Digest) -> bool {
+    raw.name.ends_with(digest.hex().as_bytes())
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use bundle::manifest::{AnyManifest, DataRule, EnvironmentKey, EnvironmentValue, FileRole, FormatVersion};
-use bundle::read::{Assumed, Origin, Trust, VerifiedBundle, VerifyError, read_manifest, verify, verify_with_legacy};
+use bundle::read::{
+    Assumed, Layers, Origin, Trust, VerifiedBundle, VerifyError, read_manifest, verify, verify_with_legacy,
+};
 use bundle::signature::{TrustedKeys, generate};
 use bundle::{Digest, hash_all};
 
@@ -14,7 +16,7 @@ use crate::hostile::{Raw, endless_tar, gz, tar};
 
 const COMPOSE: &[u8] = b"services: {}\n";
 
-fn assumed() -> Assumed {
+pub(crate) fn assumed() -> Assumed {
     Assumed {
         product: "app".parse().unwrap(),
         platform: "linux/arm64".parse().unwrap(),
@@ -62,7 +64,13 @@ fn entries() -> Vec<Raw> {
 }
 
 fn open(bytes: Vec<u8>) -> Result<VerifiedBundle<Cursor<Vec<u8>>>, VerifyError> {
-    verify_with_legacy(Cursor::new(bytes), &Trust::Unsigned, &assumed(), &|_| {})
+    verify_with_legacy(
+        Cursor::new(bytes),
+        &Trust::Unsigned,
+        &assumed(),
+        Layers::Hashed,
+        &|_| {},
+    )
 }
 
 #[track_caller]
@@ -170,7 +178,14 @@ fn refused_as_unsigned_where_a_key_is_trusted() {
         system_tar(&["-cz", "images.tar", "manifest.json", "docker-compose.prod.yml"]),
         system_tar(&["-cz", "."]),
     ] {
-        let error = verify_with_legacy(Cursor::new(bytes), &Trust::Keys(&keys), &assumed(), &|_| {}).unwrap_err();
+        let error = verify_with_legacy(
+            Cursor::new(bytes),
+            &Trust::Keys(&keys),
+            &assumed(),
+            Layers::Hashed,
+            &|_| {},
+        )
+        .unwrap_err();
         assert!(matches!(error, VerifyError::Unsigned), "{error}");
     }
 }
@@ -294,7 +309,14 @@ fn cut_anywhere() {
         for at in (2..2000).step_by(37).chain((2000..bytes.len()).step_by(step)) {
             let cut = bytes[..at].to_vec();
             check_bad(cut.clone(), "the bundle is incomplete");
-            let error = verify_with_legacy(Cursor::new(cut), &Trust::Keys(&keys), &assumed(), &|_| {}).unwrap_err();
+            let error = verify_with_legacy(
+                Cursor::new(cut),
+                &Trust::Keys(&keys),
+                &assumed(),
+                Layers::Hashed,
+                &|_| {},
+            )
+            .unwrap_err();
             assert!(
                 matches!(error, VerifyError::Truncated | VerifyError::Unsigned),
                 "{at}: {error}"
@@ -313,7 +335,7 @@ fn change_after_verification_is_noticed() {
     let mut bytes = encoder.finish().unwrap();
     std::fs::write(&path, &bytes).unwrap();
     let file = std::fs::File::open(&path).unwrap();
-    let mut bundle = verify_with_legacy(file, &Trust::Unsigned, &assumed(), &|_| {}).unwrap();
+    let mut bundle = verify_with_legacy(file, &Trust::Unsigned, &assumed(), Layers::Hashed, &|_| {}).unwrap();
     let begin = &images()[..100];
     let at = bytes.windows(100).position(|window| window == begin).unwrap();
     bytes[at] ^= 1;

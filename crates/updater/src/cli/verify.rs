@@ -10,7 +10,7 @@ use bundle::Platform;
 use bundle::manifest::DataRule;
 use bundle::names::ProductName;
 use bundle::parts::{PartsError, Source, find_damage};
-use bundle::read::{Assumed, Origin, Trust, VerifyError, verify_with_legacy};
+use bundle::read::{Assumed, Layers, Origin, Trust, VerifyError, verify_with_legacy};
 use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ fn check(arguments: &VerifyArguments) -> Result<Report, Problem> {
         },
         error => Problem::Parts(error),
     })?;
-    let verified = verify_with_legacy(source, &trust, &nothing()?, &|_| {});
+    let verified = verify_with_legacy(source, &trust, &nothing()?, Layers::Hashed, &|_| {});
     if verified.as_ref().is_err_and(|error| !error.is_unreadable()) {
         // Which part is damaged says more than what that did to the whole.
         find_damage(path).map_err(Problem::Parts)?;
