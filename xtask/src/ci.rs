@@ -13,7 +13,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use xshell::{Shell, cmd};
 
-use crate::setup::{self, Mode};
+use crate::{
+    cargo::by_hand,
+    setup::{self, Mode},
+};
 
 /// What `ci` runs.
 #[derive(Debug, Args)]
@@ -130,13 +133,21 @@ impl Check {
         match self {
             Self::Setup => setup(root, Mode::Execute)?,
             Self::Format => cmd!(sh, "cargo fmt --all -- --check").run()?,
-            Self::Lint => cmd!(sh, "cargo clippy --workspace --all-targets --quiet -- -D warnings").run()?,
-            Self::Test => cmd!(sh, "cargo test --workspace --quiet").run()?,
+            Self::Lint => by_hand(cmd!(
+                sh,
+                "cargo clippy --workspace --all-targets --quiet -- -D warnings"
+            ))
+            .run()?,
+            Self::Test => by_hand(cmd!(sh, "cargo test --workspace --quiet")).run()?,
             Self::Generated => generated(root)?,
             Self::Docs => {
                 // Private items are documented, so links to them are meant.
                 sh.set_var("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
-                cmd!(sh, "cargo doc --workspace --no-deps --quiet --document-private-items").run()?;
+                by_hand(cmd!(
+                    sh,
+                    "cargo doc --workspace --no-deps --quiet --document-private-items"
+                ))
+                .run()?;
                 cmd!(sh, "mdbook build docs").run()?;
             }
             // The advisory database is not a package, so it is left to the scheduled run on GitHub.
@@ -175,10 +186,10 @@ fn test_on_engines(root: &Path, binary: &str, options: &[&str]) -> Result<()> {
     let sh = Shell::new()?;
     sh.change_dir(root);
     sh.set_var("PATH", setup::search_path()?);
-    cmd!(
+    by_hand(cmd!(
         sh,
         "cargo test --package xtask --test {binary} -- --ignored --test-threads 1 {options...}"
-    )
+    ))
     .run()
     .with_context(|| format!("the {binary} tests failed"))
 }

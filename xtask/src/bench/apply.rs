@@ -30,6 +30,7 @@ use super::{
     remove,
 };
 use crate::{
+    cargo::by_hand,
     ci,
     engines::{Engine, Kind, Running},
     setup::Mode,
@@ -421,7 +422,7 @@ impl Measured {
 pub(super) fn build_updater(root: &Path) -> Result<PathBuf> {
     let sh = Shell::new()?;
     sh.change_dir(root);
-    cmd!(sh, "cargo build --quiet --release --package updater")
+    by_hand(cmd!(sh, "cargo build --quiet --release --package updater"))
         .quiet()
         .run()?;
     Ok(root.join("target/release/updater"))

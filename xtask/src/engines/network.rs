@@ -1,7 +1,5 @@
 //! The bridge and the addresses of one engine.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use pipeline::process;
 use xshell::{Shell, cmd};
@@ -40,7 +38,8 @@ impl Bridge {
     /// Makes it, unless it is there.
     pub(crate) fn make(&self, sh: &Shell) -> Result<()> {
         let Self { name, address, .. } = self;
-        if !Path::new("/sys/class/net").join(name).exists() {
+        // `/sys` may show another network namespace's.
+        if process::read(cmd!(sh, "ip link show {name}")).is_err() {
             process::read(cmd!(sh, "ip link add {name} type bridge"))
                 .and_then(|_| process::read(cmd!(sh, "ip address add {address} dev {name}")))
                 .with_context(|| format!("cannot make the network bridge {name}"))?;

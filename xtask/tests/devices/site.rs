@@ -16,7 +16,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use xshell::{Cmd, Shell, cmd};
-use xtask::engines::{Engine, Kind, Running};
+use xtask::{
+    cargo::by_hand,
+    engines::{Engine, Kind, Running},
+};
 
 use crate::{
     versions::{Bundles, Version},
@@ -488,9 +491,12 @@ fn updater() -> &'static Path {
     let (_, path) = UPDATER.get_or_init(|| {
         let sh = Shell::new().unwrap();
         sh.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-        cmd!(sh, "cargo build --quiet --package updater --features crash-points")
-            .run()
-            .unwrap();
+        by_hand(cmd!(
+            sh,
+            "cargo build --quiet --package updater --features crash-points"
+        ))
+        .run()
+        .unwrap();
         let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("updater");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("updater");
