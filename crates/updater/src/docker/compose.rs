@@ -67,10 +67,12 @@ impl Docker {
     }
 
     /// Where only some services changed, those come first, with what they need: Compose, told to look at all of them at
-    /// once, also stops and recreates whatever depends on what it recreates.
+    /// once, also stops and recreates whatever depends on what it recreates. Where a service is gone, only the look at
+    /// all of them removes its containers, and what they hold may be what a changed service waits for.
     pub(super) fn compose_up_all(&self, stack: &Stack) -> Result<()> {
         let changed = self.changed(stack)?;
-        if !changed.is_empty() && changed.len() < self.ask_project(stack)?.services.len() {
+        let made = containers::definitions(&self.api, &self.project_name(stack)?)?;
+        if project::come_first(&changed, &made, &self.ask_project(stack)?.services) {
             self.compose_up(stack, Services::Only(&changed))?;
         }
         self.compose_up(stack, Services::All)

@@ -74,6 +74,13 @@ pub(super) fn changed(
     changed.map(|(name, _)| name.clone()).collect()
 }
 
+/// Whether the services that changed come up before all others: there are others, and no container is left of a service
+/// that is gone, which would still hold the ports and names that another one takes over from it.
+pub(super) fn come_first(changed: &[String], made: &BTreeMap<String, BTreeSet<String>>, services: &[Service]) -> bool {
+    let is_known = |name: &String| services.iter().any(|service| service.name == *name);
+    !changed.is_empty() && changed.len() < services.len() && made.keys().all(is_known)
+}
+
 /// The services that changed, and those that restart with them.
 pub(super) fn with_dependents(mut changed: BTreeSet<String>, services: &[Service]) -> Vec<String> {
     loop {
@@ -222,6 +229,27 @@ mod tests {
         // Of two containers, one was not made anew.
         made.get_mut("db").unwrap().insert("older".to_owned());
         assert_eq!(all_changed(&hashes(""), &made), ["db", "log"]);
+    }
+
+    #[test]
+    fn what_changed_comes_first_unless_a_service_is_gone() {
+        let services = ["db", "frontend"].map(|name| Service {
+            name: name.to_owned(),
+            image: None,
+            builds: false,
+            restarted_with: Vec::new(),
+        });
+        let come_first = |changed: &[&str], made: &[&str]| {
+            let changed: Vec<_> = changed.iter().map(|&name| name.to_owned()).collect();
+            let made = made.iter().map(|&name| (name.to_owned(), BTreeSet::new())).collect();
+            super::come_first(&changed, &made, &services)
+        };
+        assert!(come_first(&["frontend"], &["db", "frontend"]));
+        assert!(come_first(&["frontend"], &["db"]));
+        // `web` was renamed, and holds the port.
+        assert!(!come_first(&["frontend"], &["db", "web"]));
+        assert!(!come_first(&["db", "frontend"], &["db", "frontend"]));
+        assert!(!come_first(&[], &["db", "frontend"]));
     }
 
     #[test]
