@@ -3,15 +3,13 @@
 //! One `KEY=value` a line, as Docker Compose reads it ("Environment files"): comments, `export`, single quotes (taken as
 //! they are) and double quotes (with backslash escapes). Where a key is there twice, the last one counts.
 
-use std::fmt::Write as _;
-
 /// Values of this length are taken for secrets whatever their key is called.
 const LONG: usize = 16;
 
 /// Words in keys whose values are secrets.
 const SECRET_WORDS: [&str; 5] = ["PASS", "SECRET", "KEY", "TOKEN", "CREDENTIAL"];
 
-/// The text of an environment file.
+/// The text of an environment file, in lines that have their endings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvFile {
     lines: Vec<String>,
@@ -21,7 +19,7 @@ impl EnvFile {
     /// Takes the text of a file. Never fails: what makes no sense is kept and ignored.
     pub fn parse(text: &str) -> Self {
         Self {
-            lines: text.lines().map(str::to_owned).collect(),
+            lines: text.split_inclusive('\n').map(str::to_owned).collect(),
         }
     }
 
@@ -31,22 +29,27 @@ impl EnvFile {
         Some(unquoted(value))
     }
 
-    /// Gives `key` a value: in its place if it is there, at the end otherwise.
+    /// Gives `key` a value: in its place if it is there, at the end otherwise. No other byte changes.
     pub fn set(&mut self, key: &str, value: &str) {
         let line = format!("{key}={}", quoted(value));
-        match self.lines.iter().rposition(|line| value_of(line, key).is_some()) {
-            Some(place) => self.lines[place] = line,
-            None => self.lines.push(line),
+        if let Some(old) = self.lines.iter_mut().rfind(|line| value_of(line, key).is_some()) {
+            *old = line + ending(old);
+            return;
         }
+        let ending = match self.lines.first().map(|line| ending(line)) {
+            None | Some("") => "\n",
+            Some(ending) => ending,
+        }
+        .to_owned();
+        if let Some(last) = self.lines.last_mut().filter(|last| !last.ends_with('\n')) {
+            last.push_str(&ending);
+        }
+        self.lines.push(line + &ending);
     }
 
     /// The text of the file.
     pub fn text(&self) -> String {
-        self.lines.iter().fold(String::new(), |mut text, line| {
-            // Writing to a String cannot fail.
-            writeln!(text, "{line}").ok();
-            text
-        })
+        self.lines.concat()
     }
 
     /// `text` with every value that may be a secret taken out: long ones, and those whose key says so.
@@ -66,6 +69,11 @@ impl EnvFile {
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
     }
+}
+
+/// What ends a line: `\n`, `\r\n`, or nothing at the end of the file.
+fn ending(line: &str) -> &str {
+    &line[line.trim_end_matches(['\r', '\n']).len()..]
 }
 
 fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
@@ -148,6 +156,32 @@ nonsense
         file.set("NEW", "x");
         let expected = TEXT.replace("WEBMACS_VERSION = 2.0.1", "WEBMACS_VERSION=2.1.0") + "NEW=x\n";
         assert_eq!(file.text(), expected);
+    }
+
+    #[test]
+    fn line_endings_stay_as_they_are() {
+        for (text, set, expected) in [
+            ("A=1\r\nB=2\r\n", "B=3", "A=1\r\nB=3\r\n"),
+            ("A=1\r\nB=2", "A=3", "A=3\r\nB=2"),
+            ("A=1\nB=2", "B=3", "A=1\nB=3"),
+            ("A=1\r\n\nB=2\n", "A=3", "A=3\r\n\nB=2\n"),
+            ("A=1\r\n", "C=3", "A=1\r\nC=3\r\n"),
+            ("A=1\r\nB=2", "C=3", "A=1\r\nB=2\r\nC=3\r\n"),
+            ("A=1", "C=3", "A=1\nC=3\n"),
+            ("", "C=3", "C=3\n"),
+        ] {
+            assert_eq!(EnvFile::parse(text).text(), text);
+            let mut file = EnvFile::parse(text);
+            let (key, value) = set.split_once('=').unwrap();
+            file.set(key, value);
+            assert_eq!(file.text(), expected);
+            assert_eq!(file.get(key).as_deref(), Some(value));
+        }
+        let file = EnvFile::parse("A=1 # one\r\nB='2'\r\nSECRET=\"abc\"\r\nKEY=xyz\r\n");
+        for (key, value) in [("A", "1"), ("B", "2"), ("SECRET", "abc"), ("KEY", "xyz")] {
+            assert_eq!(file.get(key).as_deref(), Some(value));
+        }
+        assert_eq!(file.hide_secrets("abc, xyz.".to_owned()), "***, ***.");
     }
 
     #[test]
