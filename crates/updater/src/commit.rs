@@ -18,6 +18,7 @@ use crate::{
     engine::Updater,
     files,
     health::{self, Question},
+    intake::is_bundle_name,
     load, release, self_update,
     state::Phase,
     store::{Release, Update},
@@ -199,12 +200,12 @@ impl Updater<'_> {
         Ok(())
     }
 
-    /// Keeps the newest failed bundles, `latest` among them.
+    /// Keeps the newest failed bundles, `latest` among them, and whatever else a person put there.
     fn prune_failed(&self, latest: &Path) -> Result<()> {
         let folder = self.config.failed();
         let mut bundles: Vec<_> = entries(&folder)?
             .into_iter()
-            .filter(|path| path.extension() != Some(OsStr::new("txt")) && bundle_files::list_of_part(path).is_none())
+            .filter(|path| is_bundle_name(path) && path.is_file() && !path.is_symlink())
             .collect();
         bundles.sort_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok());
         let old = bundles.len().saturating_sub(self.config.keep.failed);

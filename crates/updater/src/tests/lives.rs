@@ -114,6 +114,42 @@ fn what_fails_is_undone() {
 }
 
 #[test]
+fn what_a_person_keeps_among_failed_bundles_stays() {
+    use std::fs;
+    let mut device = Device::with(&Version::good("2.0.0"));
+    device.config.keep.failed = 1;
+    let failed = device.config.failed();
+    for folder in ["investigation", "unpacked.tar.gz"] {
+        fs::create_dir(failed.join(folder)).unwrap();
+        fs::write(failed.join(folder).join("file"), "").unwrap();
+    }
+    fs::write(failed.join("notes"), "").unwrap();
+    std::os::unix::fs::symlink("/nowhere", failed.join("link.tar.gz")).unwrap();
+    for version in ["2.1.0", "2.2.0"] {
+        let fault = "unhealthy";
+        let version = Version::good(version);
+        device.apply(&Version { fault, ..version }).unwrap_err();
+    }
+    let mut names: Vec<_> = fs::read_dir(&failed)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "app-update-2.2.0.tar.gz",
+            "app-update-2.2.0.tar.gz.diagnostic.txt",
+            "investigation",
+            "link.tar.gz",
+            "notes",
+            "unpacked.tar.gz"
+        ]
+    );
+    assert!(failed.join("unpacked.tar.gz/file").exists());
+}
+
+#[test]
 fn a_migrated_database_of_a_failed_update_is_replaced_and_kept() {
     let device = Device::with(&Version::good("2.0.0"));
     let version = Version {
