@@ -290,8 +290,9 @@ impl Config {
     /// Makes the folders that are needed.
     ///
     /// # Errors
-    /// One cannot be made.
+    /// One cannot be made, or is a symbolic link where others than root may write.
     pub fn make_folders(&self) -> Result<()> {
+        self.refuse_links()?;
         for folder in [
             self.folder.clone(),
             self.updates(),
@@ -303,6 +304,19 @@ impl Config {
             self.work(),
         ] {
             files::make_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// A group may write to `updates/`. What lies behind a link there would be removed, or fed to the database, by root.
+    pub(crate) fn refuse_links(&self) -> Result<()> {
+        for folder in [self.applied(), self.failed(), self.downloads(), self.backups()] {
+            if folder.is_symlink() {
+                return Err(Error::refused(
+                    format!("{} is a symbolic link, and may lead anywhere", folder.display()),
+                    format!("sudo rm {}, and it is made anew", folder.display()),
+                ));
+            }
         }
         Ok(())
     }
@@ -353,6 +367,26 @@ mod tests {
             let error = Config::read(&path).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::for_product(&"app".parse().unwrap());
+        config.folder = folder.path().join("opt");
+        config.state = folder.path().join("state");
+        config.make_folders().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        for place in [config.applied(), config.failed(), config.downloads(), config.backups()] {
+            fs::remove_dir(&place).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+            let error = config.make_folders().unwrap_err();
+            assert!(error.to_string().contains(&place.display().to_string()), "{error}");
+            assert!(error.hint().is_some());
+            fs::remove_file(&place).unwrap();
+            config.make_folders().unwrap();
+        }
+        assert!(!elsewhere.exists());
     }
 
     #[test]

@@ -58,6 +58,9 @@ use crate::{
 use self::admin::AdminPassword;
 pub(crate) use self::units::System;
 
+/// Of a folder: only their owner, and root, may rename or remove the files in it (inode(7), `S_ISVTX`).
+const STICKY: u32 = 0o1000;
+
 /// What is to be installed, and where.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -294,13 +297,15 @@ fn install(
     })
 }
 
-/// The folders, each with the permissions of what is in it. What is there is left as a person may have changed it.
+/// The folders, each with the permissions of what is in it. What is there is left as a person may have changed it, but
+/// that `updates/` is sticky.
 fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<()> {
+    config.refuse_links()?;
     for (folder, mode) in [
         (config.folder.clone(), 0o755),
         (config.folder.join(program::FOLDER), 0o755),
-        // A group may be given the right to drop bundles: `chgrp`.
-        (config.updates(), 0o775),
+        // A group may be given the right to drop bundles: `chgrp`. Sticky: but not to put others in these folders' place.
+        (config.updates(), 0o775 | STICKY),
         (config.applied(), 0o755),
         (config.failed(), 0o755),
         (config.downloads(), 0o755),
@@ -310,6 +315,17 @@ fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<()> {
         (config.etc.clone(), 0o755),
     ] {
         make(&folder, mode, report)?;
+    }
+    // One that was made before it was so.
+    let updates = config.updates();
+    let metadata = fs::metadata(&updates).map_err(Error::io("read", &updates))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & STICKY == 0 {
+        set_mode(&updates, mode | STICKY)?;
+        report.made(format!(
+            "{} is sticky: nobody removes what is another's",
+            updates.display()
+        ));
     }
     config.make_folders()
 }

@@ -99,7 +99,7 @@ impl Fresh {
     }
 
     fn mode(&self, name: &str) -> u32 {
-        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o777
+        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777
     }
 
     #[track_caller]
@@ -148,7 +148,7 @@ fn a_first_installation_makes_everything() {
         ("opt/app", 0o755),
         ("opt/app/.env", 0o600),
         ("opt/app/bin/updater", 0o755),
-        ("opt/app/updates", 0o775),
+        ("opt/app/updates", 0o1775),
         ("opt/app/updates/applied", 0o755),
         ("opt/app/updates/failed", 0o755),
         ("opt/app/updates/backups", 0o700),
@@ -214,9 +214,13 @@ fn what_was_damaged_is_mended() {
     ] {
         fs::remove_file(device.path(name)).unwrap();
     }
+    // As a person and an installer of before made it.
+    let updates = device.path("opt/app/updates");
+    fs::set_permissions(updates, fs::Permissions::from_mode(0o2770)).unwrap();
     let again = device.install(&Version::good("2.0.0")).unwrap();
     assert!(again.already_installed && again.admin_password.is_some());
     device.expect_runs("2.0.0");
+    assert_eq!(device.mode("opt/app/updates"), 0o3770);
     for name in [
         "opt/app/bin/updater",
         "etc/systemd/system/app.service",
