@@ -43,11 +43,11 @@ const SCAN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long the loop may take for one turn in which nothing is applied, before the watchdog is no longer fed.
-const STALLED: Duration = Duration::from_secs(120);
+pub(crate) const STALLED: Duration = Duration::from_secs(120);
 
-/// How long a program that is on trial must run to have passed it. Five starts of this length are within the limit after
-/// which the service manager falls back (`StartLimitIntervalSec`).
-const TRIAL: Duration = Duration::from_secs(30);
+/// How long a program that is on trial must run to have passed it. Five starts that end or hang before that are within the
+/// interval in which the service manager counts them (`StartLimitIntervalSec`), and then it falls back.
+pub(crate) const TRIAL: Duration = Duration::from_secs(30);
 
 /// Runs until the process is ended, or another program has taken its place. `waker` gets downloads going.
 ///

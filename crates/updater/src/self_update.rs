@@ -6,7 +6,7 @@
 //! switch    a trial is noted → bin/updater becomes bin/updater.previous → bin/updater.new becomes bin/updater
 //! (restart) the daemon sees that its file is another one, ends, and the service manager starts the new one   [`Watch`]
 //! settle    the new one is ready: the trial is over
-//! fall back the new one cannot be kept running: `bin/updater.previous fall-back`, called by the service manager
+//! fall back the new one ends or hangs at five starts: `bin/updater.previous fall-back`, called by the service manager
 //! ```
 //!
 //! A trial names the new program by its digest, so whoever comes after a crash knows whether the switch was made.

@@ -117,8 +117,9 @@ Wants=docker.service
 After=docker.service {service}
 RequiresMountsFor={folder} {state}
 OnFailure={fallback}
-# A program that ends at once is given up after half a minute, and what `OnFailure` names tries the one before it.
-StartLimitIntervalSec=5min
+# Five starts that fail, and what `OnFailure` names tries the program before. The interval holds five of the longest, of
+# a program that hangs until each limit below has passed.
+StartLimitIntervalSec=1h
 StartLimitBurst=5
 
 [Service]
@@ -322,4 +323,38 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("systemctl");
     command.args(arguments);
     Ok(process::execute(command, PATIENCE)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon;
+
+    /// What the daemon's unit says for `key`: a time, or a number.
+    fn seconds(unit: &str, key: &str) -> Duration {
+        let value = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let value = value.unwrap();
+        let (number, unit) = match (value.strip_suffix("min"), value.strip_suffix('h')) {
+            (Some(minutes), _) => (minutes, 60),
+            (_, Some(hours)) => (hours, 60 * 60),
+            _ => (value, 1),
+        };
+        Duration::from_secs(number.parse::<u64>().unwrap() * unit)
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_given_up_as_well() {
+        let [_, (_, unit), _] = units(&Config::for_product(&"app".parse().unwrap()));
+        let of = |key| seconds(&unit, key);
+        // Ready at the last moment, stuck at the end of its trial, found out by the watchdog, and not ending by itself: it
+        // is asked to, and then killed.
+        let longest = of("TimeoutStartSec")
+            + daemon::TRIAL
+            + daemon::STALLED
+            + of("WatchdogSec")
+            + 2 * of("TimeoutStopSec")
+            + of("RestartSec");
+        let starts = u32::try_from(of("StartLimitBurst").as_secs()).unwrap();
+        assert!(starts * longest < of("StartLimitIntervalSec"), "{longest:?}");
+    }
 }
