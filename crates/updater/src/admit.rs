@@ -259,7 +259,11 @@ impl Updater<'_> {
                 None
             }
         };
-        let disk = self.disk(&engine, manifest, database.map_or(0, |database| database.size))?;
+        let data = self.store.data()?;
+        let gate = current.as_ref().map_or(Gate::Open, |current| {
+            preflight::gate(current, data.as_ref(), &manifest.version, &manifest.data)
+        });
+        let disk = self.disk(&engine, manifest, gate, database.map_or(0, |database| database.size))?;
         let known = project.as_ref().map_or(&[][..], |project| &project.services);
         let database = database.map(|database| (database.major, new_major(bundle, manifest, known, &engine.platform)));
         // A Compose that read the file is there and new enough.
@@ -270,6 +274,7 @@ impl Updater<'_> {
         problems.extend(preflight::problems(&Inputs {
             manifest,
             current: current.as_ref(),
+            data: data.as_ref(),
             version_in_env: version_in_env.as_deref().filter(|_| current.is_some()),
             engine: &engine,
             compose: compose.as_ref(),
@@ -282,9 +287,6 @@ impl Updater<'_> {
             database,
             permissions,
         }));
-        let gate = current.as_ref().map_or(Gate::Open, |current| {
-            preflight::gate(current, &manifest.version, &manifest.data)
-        });
         Ok(Findings {
             engine,
             project,
@@ -332,13 +334,18 @@ impl Updater<'_> {
         }
     }
 
-    /// What is needed and free where images go, and where a dump of `dump` bytes goes.
-    fn disk(&self, engine: &EngineFacts, manifest: &Manifest, dump: u64) -> Result<Vec<Disk>> {
+    /// What is needed and free where images go, and where a dump of a database of `database` bytes goes. A gated update dumps
+    /// it twice, and undoing one restores it beside the one that is there, in a volume of the engine's.
+    fn disk(&self, engine: &EngineFacts, manifest: &Manifest, gate: Gate, database: u64) -> Result<Vec<Disk>> {
         let images = load::disk_needed(self.engine, &self.store, engine, manifest)?;
+        let (dumps, restored) = match gate {
+            Gate::Gated => (database.saturating_mul(2), database),
+            Gate::Open | Gate::Unreadable => (database, 0),
+        };
         let mut disks = Vec::new();
         for (what, folder, needed) in [
-            ("loading images", &engine.root, images),
-            ("saving the database", &self.config.backups(), dump),
+            ("loading images", &engine.root, images.saturating_add(restored)),
+            ("saving the database", &self.config.backups(), dumps),
         ] {
             let stat = rustix::fs::statvfs(folder).map_err(|error| Error::io("measure", folder)(error.into()))?;
             disks.push(Disk {

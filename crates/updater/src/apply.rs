@@ -3,6 +3,8 @@
 //! Each phase may be repeated: a dump is written again, an image that is there is not loaded again, files that are in
 //! place are written again with the same content, and Compose recreates only what differs.
 
+use std::collections::BTreeSet;
+
 use bundle::manifest::Manifest;
 
 use crate::{
@@ -99,7 +101,10 @@ impl Updater<'_> {
         let mut facts = update.facts.clone();
         facts.stopped_at.get_or_insert_with(|| self.clock.stamp());
         // Fixed before anything is stopped: after a crash, the undoing must look for this very name.
-        facts.replaced_database.get_or_insert_with(|| name_of_replaced(update));
+        if facts.replaced_database.is_none() {
+            facts.data_before = self.store.data()?;
+            facts.replaced_database = self.name_beside(update, &before, "failed")?;
+        }
         self.store.set_facts(update.id, &facts)?;
         self.stop_all_but_the_database(update, &before)?;
         crash::point("services stopped");
@@ -112,8 +117,13 @@ impl Updater<'_> {
         let to = self.release_after(update)?;
         self.keep_old_compose_file(update)?;
         let first = self.first_services(update, &to)?;
+        self.keep_quiet(update, first.as_deref())?;
         let services = first.as_deref().map_or(Services::All, Services::Only);
         let began = self.clock.elapsed();
+        // Before it is migrated: no older version may be let at it that cannot read it.
+        if self.store.data()?.is_none_or(|data| data.revision < to.data.revision) {
+            self.store.set_data(&to.data)?;
+        }
         release::activate(self.config, self.engine, &to, services)?;
         let mut facts = update.facts.clone();
         facts.compose_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
@@ -131,9 +141,14 @@ impl Updater<'_> {
         self.ask(update, health::soak)?;
         let to = self.release_after(update)?;
         self.expect_images(&to, self.first_services(update, &to)?.as_deref())?;
+        // Applied again, it is still the version before that can be brought back.
+        let previous = match update.from == update.to {
+            true => self.store.previous()?.map(|release| release.id),
+            false => update.from,
+        };
         let epoch = release::manifest(&to)?.map_or(0, |manifest| manifest.security_epoch);
         Ok(Change {
-            current: Some((to.id, update.from)),
+            current: Some((to.id, previous)),
             security_epoch: Some(epoch.max(self.store.security_epoch()?)),
             ..Change::default()
         })
@@ -141,8 +156,14 @@ impl Updater<'_> {
 
     fn ask(&mut self, update: &Update, how: Asked) -> Result<()> {
         let to = self.release_after(update)?;
+        let first = self.first_services(update, &to)?;
+        self.keep_quiet(update, first.as_deref())?;
         let question = Question {
-            only: self.first_services(update, &to)?,
+            migrates: match first {
+                Some(_) => release::manifest(&to)?.as_ref().and_then(migrated_by),
+                None => None,
+            },
+            only: first,
             ..Question::about(self.config, &to)?
         };
         let mut facts = update.facts.clone();
@@ -162,6 +183,15 @@ impl Updater<'_> {
             return Ok(None);
         }
         Ok(release::manifest(to)?.map(|manifest| first_services(&manifest)))
+    }
+
+    /// In a gated update, stops again what must not write yet: an engine that was restarted in the middle starts services that
+    /// say `restart: always`.
+    fn keep_quiet(&self, update: &Update, first: Option<&[String]>) -> Result<()> {
+        match (first, self.release_before(update)?) {
+            (Some(first), Some(before)) => self.stop_all_but(first, &before),
+            _ => Ok(()),
+        }
     }
 
     /// Dumps the running version's database; none if there is none.
@@ -186,16 +216,44 @@ impl Updater<'_> {
         Ok(Some(path))
     }
 
+    /// A name that no database has yet, for the one that is replaced in `update`; short enough for PostgreSQL's 63 bytes.
+    /// None if there is no database. `running` is the release whose database server runs.
+    pub(crate) fn name_beside(&self, update: &Update, running: &Release, why: &str) -> Result<Option<String>> {
+        let Some(backup) = &update.facts.database else {
+            return Ok(None);
+        };
+        let short: String = backup.database.chars().filter(char::is_ascii).take(20).collect();
+        let stamp = compact(&self.clock.stamp()).to_lowercase();
+        Postgres {
+            engine: self.engine,
+            stack: &release::stack(self.config, running),
+            backup,
+        }
+        .free_name(&format!("{short}_{why}_{stamp}"))
+        .map(Some)
+    }
+
     pub(crate) fn stop_all_but_the_database(&self, update: &Update, release: &Release) -> Result<()> {
-        let database = update.facts.database.as_ref().map(|database| &database.service);
-        let others: Vec<_> = release
-            .pins
-            .keys()
-            .filter(|service| Some(*service) != database)
-            .cloned()
+        let database = update.facts.database.as_ref().map(|database| database.service.clone());
+        self.stop_all_but(&database.into_iter().collect::<Vec<_>>(), release)
+    }
+
+    /// Stops everything of the project that runs, whether the release knows it or a person has started it.
+    fn stop_all_but(&self, kept: &[String], release: &Release) -> Result<()> {
+        let stack = release::stack(self.config, release);
+        let containers = self.engine.containers(&stack)?;
+        let running = containers
+            .into_iter()
+            .filter(|container| container.running || container.state == "restarting");
+        let others: BTreeSet<_> = running
+            .map(|container| container.service)
+            .filter(|service| !kept.contains(service))
             .collect();
-        self.engine
-            .stop(&release::stack(self.config, release), Services::Only(&others))
+        if others.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<_> = others.into_iter().collect();
+        self.engine.stop(&stack, Services::Only(&others))
     }
 
     fn keep_old_compose_file(&self, update: &Update) -> Result<()> {
@@ -234,18 +292,6 @@ impl Updater<'_> {
     }
 }
 
-/// The name that the database gets if it is replaced, short enough for PostgreSQL's 63 bytes.
-fn name_of_replaced(update: &Update) -> String {
-    let database = update
-        .facts
-        .database
-        .as_ref()
-        .map_or("database", |database| &database.database);
-    let short: String = database.chars().filter(char::is_ascii).take(24).collect();
-    let stamp = compact(update.started_on.as_deref().unwrap_or_default()).to_lowercase();
-    format!("{short}_failed_{stamp}")
-}
-
 /// [`health::wait`] or [`health::soak`].
 type Asked = fn(
     &dyn crate::containers::ContainerEngine,
@@ -257,12 +303,12 @@ type Asked = fn(
 /// The database, and the service that migrates it when it starts.
 fn first_services(manifest: &Manifest) -> Vec<String> {
     let database = manifest.backup.as_ref().map(|backup| backup.service.clone());
-    let migrating = manifest
-        .data
-        .migrated_by
-        .clone()
-        .or_else(|| manifest.health.as_ref().map(|health| health.service.clone()));
-    database.into_iter().chain(migrating).collect()
+    database.into_iter().chain(migrated_by(manifest)).collect()
+}
+
+fn migrated_by(manifest: &Manifest) -> Option<String> {
+    let declared = manifest.data.migrated_by.clone();
+    declared.or_else(|| manifest.health.as_ref().map(|health| health.service.clone()))
 }
 
 /// How many health answers a record keeps: the first and the last ones.

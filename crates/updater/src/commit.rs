@@ -24,6 +24,12 @@ use crate::{
     store::{Release, Update},
 };
 
+/// How many digits of its manifest's digest the folder of a bundle in `applied/` is called, if it needs one.
+const OWN_FOLDER: usize = 12;
+
+/// How often the services that had to wait for a gated update are started before that is given up.
+const START_TRIES: u32 = 3;
+
 /// The file of the work folder that holds what was known when an update failed.
 const DIAGNOSIS: &str = "diagnosis.txt";
 
@@ -31,9 +37,19 @@ impl Updater<'_> {
     /// The phase "committing".
     pub(crate) fn commit(&mut self, update: &Update) -> Result<()> {
         let to = self.release_after(update)?;
-        if update.state.gated {
-            self.start_the_rest(update, &to)?;
+        let started = match update.state.gated {
+            true => self.start_the_rest(update, &to),
+            false => Ok(()),
+        };
+        match self.tidy_up(update) {
+            Err(error @ Error::Store(_)) => return Err(error),
+            Err(error) => self.warn(update.id, error.with_hint())?,
+            Ok(()) => {}
         }
+        started
+    }
+
+    fn tidy_up(&mut self, update: &Update) -> Result<()> {
         self_update::after_commit(self, update)?;
         self.move_to_applied(update)?;
         crash::point("bundle applied");
@@ -44,7 +60,17 @@ impl Updater<'_> {
     /// The services of a gated update that had to wait.
     fn start_the_rest(&mut self, update: &Update, to: &Release) -> Result<()> {
         let stack = release::stack(self.config, to);
-        self.engine.up(&stack, Services::All)?;
+        // Nobody else starts them, so an engine that is being restarted, or a service that was slow once, is no reason to stop.
+        for tries_left in (0..START_TRIES).rev() {
+            self.wait_for_engine()?;
+            match self.engine.up(&stack, Services::All) {
+                Ok(()) => break,
+                Err(error) if tries_left == 0 => return Err(error),
+                Err(error) => self
+                    .progress
+                    .note(&format!("not all services start: {error}; once more")),
+            }
+        }
         crash::point("rest started");
         let mut facts = self.store.update(update.id)?.facts;
         if let (Some(stopped_at), None) = (&facts.stopped_at, facts.downtime_ms) {
@@ -65,7 +91,7 @@ impl Updater<'_> {
     fn move_to_applied(&mut self, update: &Update) -> Result<()> {
         let Some(bundle) = &update.bundle else { return Ok(()) };
         let Some(name) = bundle.file_name() else { return Ok(()) };
-        let place = self.config.applied().join(name);
+        let place = self.place_in_applied(&self.release_after(update)?, name)?;
         if bundle.exists() && *bundle != place {
             if self.is_ours(bundle) {
                 bundle_files::rename(bundle, &place)?;
@@ -80,7 +106,36 @@ impl Updater<'_> {
         Ok(())
     }
 
-    /// Moves the bundle to `failed/`, with what is known of why. One that lies elsewhere is left where it is.
+    /// Keeps a dropped bundle of the version that runs, if a rollback to it could not find another.
+    pub(crate) fn keep_current(&mut self, path: &Path, current: &Release) -> Result<()> {
+        let kept = current.bundle.as_deref().filter(|kept| *kept != path);
+        if kept.is_some_and(Path::exists) {
+            return bundle_files::remove(path);
+        }
+        let place = self.place_in_applied(current, path.file_name().unwrap_or_default())?;
+        bundle_files::rename(path, &place)?;
+        self.store.set_bundle_of_release(current.id, &place)
+    }
+
+    /// Where in `applied/` a release's bundle called `name` lies: under that name, or, if another version's that may be
+    /// needed again has it, in a folder of its own. Always the same for a release.
+    fn place_in_applied(&self, release: &Release, name: &OsStr) -> Result<PathBuf> {
+        let applied = self.config.applied();
+        let place = applied.join(name);
+        let mut others = [self.store.current()?, self.store.previous()?].into_iter().flatten();
+        let is_taken = others.any(|other| other.id != release.id && other.bundle.as_ref() == Some(&place));
+        match &release.manifest_digest {
+            Some(digest) if is_taken => {
+                let folder = applied.join(&digest.hex()[..OWN_FOLDER]);
+                files::make_folder(&folder)?;
+                Ok(folder.join(name))
+            }
+            _ => Ok(place),
+        }
+    }
+
+    /// Moves the bundle to `failed/`, with what is known of why. One that was not dropped is left where it is: a rollback may
+    /// need it.
     pub(crate) fn reject(&mut self, id: i64, why: &str) -> Result<()> {
         let update = self.store.update(id)?;
         let Some(bundle) = &update.bundle else { return Ok(()) };
@@ -96,11 +151,12 @@ impl Updater<'_> {
             self.progress
                 .note(&format!("warning: the diagnosis is not kept: {error}"));
         }
-        if bundle.exists() && *bundle != place && self.is_ours(bundle) {
+        let was_dropped = bundle.parent() == Some(&self.config.updates());
+        if bundle.exists() && was_dropped {
             bundle_files::rename(bundle, &place)?;
         }
         crash::point("bundle moved to failed");
-        if place.exists() {
+        if was_dropped && place.exists() {
             self.store.set_bundle(id, Some(&place))?;
         }
         self.prune_failed(&place)
@@ -151,6 +207,8 @@ impl Updater<'_> {
                 .bundle
                 .as_ref()
                 .filter(|bundle| bundle.starts_with(self.config.applied()))
+                // Another one may have taken its place.
+                .filter(|bundle| !kept.iter().any(|kept| kept.bundle.as_ref() == Some(bundle)))
             {
                 bundle_files::remove(bundle)?;
             }
@@ -160,8 +218,9 @@ impl Updater<'_> {
             // Parts belong to their list, even where that is gone already.
             let list = bundle_files::list_of_part(&path);
             let bundle = list.as_ref().unwrap_or(&path);
-            let needed = kept.iter().any(|release| release.bundle.as_ref() == Some(bundle));
-            if !needed && crate::intake::is_bundle_name(bundle) {
+            let mut needed = kept.iter().filter_map(|release| release.bundle.as_ref());
+            let needed = needed.any(|needed| needed.starts_with(bundle));
+            if !needed && (crate::intake::is_bundle_name(bundle) || is_own_folder(bundle)) {
                 files::remove(&path)?;
             }
         }
@@ -215,6 +274,12 @@ impl Updater<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether it is a folder that [`Updater::place_in_applied`] has made.
+fn is_own_folder(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    path.is_dir() && name.len() == OWN_FOLDER && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {

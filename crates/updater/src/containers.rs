@@ -100,6 +100,8 @@ pub struct ContainerFacts {
     pub started_at: String,
     /// How it ended, if it does not run.
     pub exit_code: i64,
+    /// Whether it does something once and ends: the engine does not start it again.
+    pub once: bool,
 }
 
 /// A service of a compose file, with the environment filled in.

@@ -145,6 +145,8 @@ impl<'a> Updater<'a> {
         self.expect_rollback(&update, discard_data_since)?;
         let facts = Facts {
             discard_data_since: discard_data_since.map(str::to_owned),
+            // The name that an earlier rollback has used would say that the data was put back.
+            replaced_database: None,
             ..update.facts
         };
         self.record(
@@ -246,9 +248,10 @@ impl<'a> Updater<'a> {
         }
         let event = match update.state.phase {
             Phase::Undoing | Phase::Returning => Event::RestoreFailed,
-            // Everything that counts is done; what could not be tidied up is noted and left.
+            // The new version stays, whatever could not be started or tidied up: that is noted and told.
             Phase::Committing => {
                 self.warn(update.id, message)?;
+                self.failure = Some(error);
                 return Ok((Event::Committed, Change::default()));
             }
             _ => Event::Failed,
@@ -301,13 +304,13 @@ impl<'a> Updater<'a> {
             }),
             Phase::Failed => Err(failure.unwrap_or(Error::Refused { message, hint: None })),
             // A rollback that did not work: the newer version runs.
-            Phase::Completed if failure.is_some() => Err(Error::Undone {
+            Phase::Completed if failure.is_some() && update.error.is_some() => Err(Error::Undone {
                 version: self
                     .release_before(&update)?
                     .map_or_else(String::new, |release| release.version.to_string()),
                 message,
             }),
-            _ => Ok(state),
+            _ => failure.map_or(Ok(state), Err),
         }
     }
 

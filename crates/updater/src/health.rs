@@ -32,9 +32,12 @@ pub struct Question {
     pub stack: Stack,
     /// How the product is asked; without it only containers are looked at.
     pub health: Option<Health>,
-    /// The services that are meant; all of the stack if none are named. Where some are named, the product as a whole
-    /// cannot answer, so their containers do.
+    /// The services that are meant; all of the stack if none are named. Where the one that is asked is not among them, their
+    /// containers answer.
     pub only: Option<Vec<String>>,
+    /// The service that migrates the data. That it runs does not tell whether it has: its health check, its end or the
+    /// product's answer does.
+    pub migrates: Option<String>,
 }
 
 impl Question {
@@ -47,6 +50,7 @@ impl Question {
             stack: release::stack(config, release),
             health: release::manifest(release)?.and_then(|manifest| manifest.health),
             only: None,
+            migrates: None,
         })
     }
 
@@ -81,11 +85,29 @@ impl Question {
         {
             return Err(format!("{missing} has no container"));
         }
-        match (&self.health, &self.only) {
-            (Some(health), None) => engine.ask_health(&self.stack, health),
-            _ if containers.is_empty() => Err("there are no containers".to_owned()),
-            _ => Ok(()),
+        if let Some(health) = self.asked() {
+            return engine.ask_health(&self.stack, health);
         }
+        match containers.iter().find(|container| self.may_be_migrating(container)) {
+            Some(container) => Err(format!(
+                "{} runs, and has no health check that would say that the data is migrated",
+                container.service
+            )),
+            None if containers.is_empty() => Err("there are no containers".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// How the product is asked, if the service that answers is meant.
+    fn asked(&self) -> Option<&Health> {
+        let meant = |health: &&Health| self.only.as_ref().is_none_or(|only| only.contains(&health.service));
+        self.health.as_ref().filter(meant)
+    }
+
+    fn may_be_migrating(&self, container: &ContainerFacts) -> bool {
+        self.migrates.as_ref() == Some(&container.service)
+            && container.running
+            && container.health == ContainerHealth::None
     }
 }
 
@@ -118,9 +140,10 @@ pub fn wait(
             }
             Err(answer) => answer,
         };
-        let starting = containers
-            .iter()
-            .any(|container| container.running && container.health == ContainerHealth::Starting);
+        let starting = containers.iter().any(|container| {
+            container.running && container.health == ContainerHealth::Starting
+                || container.once && question.may_be_migrating(container)
+        });
         seen(if starting {
             format!("starting: {answer}")
         } else {

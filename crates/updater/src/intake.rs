@@ -165,18 +165,15 @@ impl Updater<'_> {
             let digest = bundle.manifest_digest();
             if let Some(why) = self.store.refusal(&digest)? {
                 let text = format!("this bundle failed before and is not tried again by itself: {why}");
-                self.file_away(path, Some(&text))?;
+                self.file_away(path, &text)?;
                 return Ok(Some(Err(Error::refused(
                     text,
                     format!("updater apply {name} tries it again"),
                 ))));
             }
-            if self
-                .store
-                .current()?
-                .is_some_and(|current| current.manifest_digest == Some(digest))
-            {
-                self.file_away(path, None)?;
+            let current = self.store.current()?;
+            if let Some(current) = current.filter(|current| current.manifest_digest == Some(digest)) {
+                self.keep_current(path, &current)?;
                 let text = format!("{} is installed already", bundle.manifest().version);
                 return Ok(Some(Err(Error::refused(text, "updater status"))));
             }
@@ -255,20 +252,13 @@ impl Updater<'_> {
         self.store.update(update.id)
     }
 
-    /// Moves a bundle that is not applied to where it belongs.
-    fn file_away(&self, path: &Path, why: Option<&str>) -> Result<()> {
+    /// Moves a bundle that is not tried again to `failed/`.
+    fn file_away(&self, path: &Path, why: &str) -> Result<()> {
         let Some(name) = path.file_name() else { return Ok(()) };
-        let folder = if why.is_some() {
-            self.config.failed()
-        } else {
-            self.config.applied()
-        };
-        let place = folder.join(name);
-        if let Some(why) = why {
-            let note = bundle_files::diagnosis(&place);
-            if !note.exists() {
-                files::write(&note, format!("{why}\n").as_bytes(), 0o600)?;
-            }
+        let place = self.config.failed().join(name);
+        let note = bundle_files::diagnosis(&place);
+        if !note.exists() {
+            files::write(&note, format!("{why}\n").as_bytes(), 0o600)?;
         }
         bundle_files::rename(path, &place)
     }

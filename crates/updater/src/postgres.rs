@@ -8,13 +8,14 @@ use std::{
     fs::File,
     io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write},
     path::Path,
+    time::Duration,
 };
 
 use bundle::manifest::Backup;
 
 use crate::{
     Error, Result,
-    containers::{ContainerEngine, Stack},
+    containers::{Clock, ContainerEngine, Stack},
     crash, files,
 };
 
@@ -23,6 +24,12 @@ const COMPLETE: &str = "-- PostgreSQL database dump complete";
 
 /// How much of a dump's end is looked at for them; newer versions write a line more.
 const END: u64 = 512;
+
+/// How long a server may take that was started, which recovers first if it was ended in the middle.
+const START_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How often it is asked.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +71,34 @@ impl Postgres<'_> {
                 format!("it answered `{answer}`"),
             )
         })
+    }
+
+    /// Waits until a server that was started takes orders, which its container alone does not tell.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait(&self, clock: &dyn Clock) -> Result<()> {
+        let began = clock.elapsed();
+        loop {
+            match self.ask("postgres", "SELECT 1") {
+                Err(_) if clock.elapsed().saturating_sub(began) < START_PATIENCE => clock.sleep(START_PAUSE),
+                answer => return answer.map(drop),
+            }
+        }
+    }
+
+    /// `name`, or `name_2` and so on: the first that no database has.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn free_name(&self, name: &str) -> Result<String> {
+        let mut free = name.to_owned();
+        let mut number = 1;
+        while self.exists(&free)? {
+            number += 1;
+            free = format!("{name}_{number}");
+        }
+        Ok(free)
     }
 
     /// Dumps the database into the file `path`, which is there only when the dump is complete and on the disk.
@@ -116,7 +151,8 @@ impl Postgres<'_> {
         expect_complete(&mut dump, path)?;
         let restoring = restoring(replaced);
         let database = &self.backup.database;
-        // What an interrupted try left.
+        // What an interrupted try left, which may still be at work.
+        self.end_sessions(&[&restoring])?;
         self.ask("postgres", &format!("DROP DATABASE IF EXISTS {}", quoted(&restoring)))?;
         self.ask(
             "postgres",
@@ -149,26 +185,21 @@ impl Postgres<'_> {
     }
 
     /// Takes a replacement back: the database that [`Postgres::replace`] kept as `replaced` is the database again, and the
-    /// one that took its place is kept as `aside`. Nothing if there is no `replaced`.
+    /// one that took its place is kept beside. Nothing if there is no `replaced`.
     ///
     /// # Errors
     /// The database does not answer.
-    pub fn take_back(&self, replaced: &str, aside: &str) -> Result<()> {
+    pub fn take_back(&self, replaced: &str) -> Result<()> {
         if !self.exists(replaced)? {
             return Ok(());
         }
-        self.swap(&self.backup.database, aside, replaced)
+        let aside = self.free_name(&format!("{replaced}_2"))?;
+        self.swap(&self.backup.database, &aside, replaced)
     }
 
     /// Renames `database` to `aside` and `coming` to `database`, both or none.
     fn swap(&self, database: &str, aside: &str, coming: &str) -> Result<()> {
-        let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname IN ({}, {}) AND pid <> pg_backend_pid()",
-            literal(database),
-            literal(coming)
-        );
-        self.ask("postgres", &end)?;
+        self.end_sessions(&[database, coming])?;
         self.ask(
             "postgres",
             &format!(
@@ -180,6 +211,15 @@ impl Postgres<'_> {
         )?;
         crash::point("database replaced");
         Ok(())
+    }
+
+    fn end_sessions(&self, databases: &[&str]) -> Result<()> {
+        let names: Vec<_> = databases.iter().map(|name| literal(name)).collect();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ({}) AND pid <> pg_backend_pid()",
+            names.join(", ")
+        );
+        self.ask("postgres", &end).map(drop)
     }
 
     fn exists(&self, database: &str) -> Result<bool> {

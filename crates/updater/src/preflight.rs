@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     pub manifest: &'a Manifest,
     /// The release that runs.
     pub current: Option<&'a Release>,
+    /// What its data is, where an update has recorded it.
+    pub data: Option<&'a DataRule>,
     /// The version that `.env` names.
     pub version_in_env: Option<&'a str>,
     /// The engine.
@@ -269,7 +271,8 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         );
     }
     let Some(current) = inputs.current else { return };
-    match gate(current, &inputs.manifest.version, &inputs.manifest.data) {
+    let there = data_there(current, inputs.data);
+    match gate(current, inputs.data, &inputs.manifest.version, &inputs.manifest.data) {
         Gate::Open => {}
         Gate::Gated if inputs.manifest.backup.is_some() => {}
         Gate::Gated => problems.push(Problem::new(
@@ -284,7 +287,7 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
                 "data",
                 format!(
                     "the data has revision {}, which {} cannot read",
-                    current.data.revision, inputs.manifest.version
+                    there.revision, inputs.manifest.version
                 ),
             )
             .hint("restore a backup from before revision changed, by hand, or stay"),
@@ -304,20 +307,28 @@ pub enum Gate {
     Unreadable,
 }
 
-/// Decides by the data rule, for an update from `current` to `version` with `data`.
-pub fn gate(current: &Release, version: &Version, data: &DataRule) -> Gate {
-    if data.revision < current.data.revision {
-        return if can_read(version, &current.data) {
+/// Decides by the data rule, for an update from `current` to `version` with `data`, where the data was `recorded` to be that.
+pub fn gate(current: &Release, recorded: Option<&DataRule>, version: &Version, data: &DataRule) -> Gate {
+    let there = data_there(current, recorded);
+    if data.revision < there.revision {
+        return if can_read(version, there) {
             Gate::Open
         } else {
             Gate::Unreadable
         };
     }
-    if data.revision == current.data.revision || can_read(&current.version, data) {
+    if data.revision == there.revision || can_read(&current.version, data) {
         Gate::Open
     } else {
         Gate::Gated
     }
+}
+
+/// What the data is while `current` runs: what a newer version has made of it that was rolled back, or its own.
+pub fn data_there<'a>(current: &'a Release, recorded: Option<&'a DataRule>) -> &'a DataRule {
+    recorded
+        .filter(|data| data.revision > current.data.revision)
+        .unwrap_or(&current.data)
 }
 
 /// Whether `version`, which is older, can work on `data`.
@@ -371,10 +382,22 @@ mod tests {
         ] {
             let current = release(from, from_data);
             assert_eq!(
-                gate(&current, &to.parse().unwrap(), &to_data),
+                gate(&current, None, &to.parse().unwrap(), &to_data),
                 expected,
                 "{from} → {to}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_version_that_was_rolled_back_has_made_of_the_data_counts() {
+        let current = release("2.1.0", rule(2, Some("2.0.0")));
+        let there = rule(3, Some("2.1.0"));
+        let older = |recorded| gate(&current, recorded, &Version::new(2, 0, 0), &rule(1, None));
+        assert_eq!(older(None), Gate::Open);
+        assert_eq!(older(Some(&there)), Gate::Unreadable);
+        // The same revision again needs no migration.
+        let again = gate(&current, Some(&there), &Version::new(2, 2, 0), &there);
+        assert_eq!(again, Gate::Open);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     engine::Updater,
     files, release,
     state::State,
-    store::{Pin, Release},
+    store::{Pin, Release, Update},
 };
 
 /// The manifest that lies in the product's folder when a person unpacked a bundle there.
@@ -40,11 +40,14 @@ impl Updater<'_> {
         let recovered = self.recover()?;
         let adopted = self.adopt()?;
         let current = self.store.current()?;
-        if let Some(current) = &current {
+        let stuck = self.store.stuck()?;
+        // What would be written to a database that is still to be put back would be lost with it.
+        let must_rest = stuck.as_ref().is_some_and(Update::owes_data);
+        if let Some(current) = current.as_ref().filter(|_| !must_rest) {
             self.engine.up(&release::stack(self.config, current), Services::All)?;
             self.expect_images(current, None)?;
         }
-        if let Some(stuck) = self.store.stuck()? {
+        if let Some(stuck) = stuck {
             return Err(Error::Stuck(stuck.error.unwrap_or_default()));
         }
         Ok(Started {
@@ -108,10 +111,12 @@ impl Updater<'_> {
             folder: Some(folder),
             bundle: None,
             pins,
-            data,
+            data: data.clone(),
             made_on: self.clock.stamp(),
         })?;
         self.store.adopt(id)?;
+        // Whoever set it knows what data it has.
+        self.store.set_data(&data)?;
         self.progress
             .note(&format!("{version} was set by hand and is the current version now"));
         Ok(true)

@@ -18,6 +18,7 @@ mod updates;
 
 use std::path::Path;
 
+use bundle::manifest::DataRule;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 pub use self::{
@@ -118,6 +119,27 @@ impl Store {
         }
         Ok(Self { connection })
     }
+    /// What the data is, whichever version runs: an older one that can read it may. None if no update has said it yet.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn data(&self) -> Result<Option<DataRule>> {
+        let sql = "SELECT value FROM setting WHERE key = 'data'";
+        Ok(self
+            .connection
+            .query_row(sql, [], |row| row::from_json(row, 0))
+            .optional()?)
+    }
+
+    /// Records what the data is from now on.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_data(&mut self, data: &DataRule) -> Result<()> {
+        let text = row::to_json(data)?;
+        self.set_setting("data", Some(&text))
+    }
+
     /// The smallest security epoch that is accepted.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //!
 //! Data is never deleted. A database that is replaced stays beside the one that takes its place.
 
+use bundle::manifest::DataRule;
 use semver::Version;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     health::{self, Question},
     load,
     postgres::Postgres,
-    preflight::can_read,
+    preflight::{can_read, data_there},
     release,
     state::Phase,
     store::{Change, Release, Store, Update},
@@ -94,10 +95,12 @@ impl Updater<'_> {
         if update.facts.discard_data_since.is_some() {
             let current = self.release_after(update)?;
             self.stop_all_but_the_database(update, &current)?;
-            let mut facts = update.facts.clone();
-            let name = self.name_of_discarded(update);
-            facts.replaced_database = Some(name);
-            self.store.set_facts(update.id, &facts)?;
+            // Fixed before it is used: repeated after a crash, the same database is looked for.
+            if update.facts.replaced_database.is_none() {
+                let mut facts = update.facts.clone();
+                facts.replaced_database = self.name_beside(update, &current, "discarded")?;
+                self.store.set_facts(update.id, &facts)?;
+            }
             let update = self.store.update(update.id)?;
             self.put_data_back(&update, &before)?;
         }
@@ -118,27 +121,20 @@ impl Updater<'_> {
             && let Some(database) = &update.facts.database
         {
             self.stop_all_but_the_database(update, &to)?;
-            self.start_database(&to, &database.service)?;
-            Postgres {
+            let stack = release::stack(self.config, &to);
+            let postgres = Postgres {
                 engine: self.engine,
-                stack: &release::stack(self.config, &to),
+                stack: &stack,
                 backup: database,
-            }
-            .take_back(replaced, &format!("{replaced}_2"))?;
+            };
+            self.start_database(&to, &postgres)?;
+            postgres.take_back(replaced)?;
+            self.store.set_data(&to.data)?;
         }
         self.make_images_available(update, &to)?;
         release::activate(self.config, self.engine, &to, Services::All)?;
         self.expect_images(&to, None)?;
         self.expect_health(update, &to)
-    }
-
-    fn name_of_discarded(&self, update: &Update) -> String {
-        update
-            .facts
-            .replaced_database
-            .clone()
-            .unwrap_or_else(|| "database".to_owned())
-            .replace("_failed_", "_discarded_")
     }
 
     /// Puts the database back as it was when nothing wrote any more.
@@ -155,27 +151,32 @@ impl Updater<'_> {
         crash::point("new services stopped");
         // The old version's files first: its database server must read what is there.
         release::put_in_place(self.config, before)?;
-        self.start_database(before, &database.service)?;
-        Postgres {
+        let stack = release::stack(self.config, before);
+        let postgres = Postgres {
             engine: self.engine,
-            stack: &release::stack(self.config, before),
+            stack: &stack,
             backup: database,
-        }
-        .replace(dump, replaced)?;
+        };
+        self.start_database(before, &postgres)?;
+        postgres.replace(dump, replaced)?;
+        self.store
+            .set_data(update.facts.data_before.as_ref().unwrap_or(&before.data))?;
         crash::point("data put back");
         Ok(())
     }
 
-    fn start_database(&self, release: &Release, service: &str) -> Result<()> {
+    fn start_database(&self, release: &Release, postgres: &Postgres<'_>) -> Result<()> {
         let stack = release::stack(self.config, release);
-        let only = [service.to_owned()];
+        let only = [postgres.backup.service.clone()];
         self.engine.up(&stack, Services::Only(&only))?;
         let question = Question {
             stack,
             health: None,
             only: Some(only.to_vec()),
+            migrates: None,
         };
-        health::wait(self.engine, self.clock, &question, &mut |_| {})
+        health::wait(self.engine, self.clock, &question, &mut |_| {})?;
+        postgres.wait(self.clock)
     }
 
     /// Images that a person removed are loaded again from the bundle in `applied/`.
@@ -291,6 +292,12 @@ pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
         );
     }
     let current = store.current()?;
+    if update.from == update.to {
+        return refuse(
+            format!("{} was there already when this update was applied", update.version),
+            "roll back the update that brought it; `updater history` shows it",
+        );
+    }
     if current.as_ref().map(|release| release.id) != update.to {
         return refuse(
             format!("{} is not the version that runs", update.version),
@@ -304,7 +311,8 @@ pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
             "updater uninstall",
         );
     };
-    let discards_data_since = match data_stays(&before, &current) {
+    let recorded = store.data()?;
+    let discards_data_since = match data_stays(&before, data_there(&current, recorded.as_ref())) {
         true => None,
         false if update.facts.gated_backup.is_none() => {
             return refuse(
@@ -315,7 +323,8 @@ pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
                 "stay, or install a newer version",
             );
         }
-        false => Some(update.completed_on.clone().unwrap_or_default()),
+        // Nothing was written between the dump that is put back and the commit.
+        false => Some(update.facts.stopped_at.clone().unwrap_or_default()),
     };
     Ok(Outlook {
         version: before.version,
@@ -323,7 +332,7 @@ pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
     })
 }
 
-/// Whether `before` can work on the data that `current` has made.
-fn data_stays(before: &Release, current: &Release) -> bool {
-    before.data.revision == current.data.revision || can_read(&before.version, &current.data)
+/// Whether `before` can work on the data that is `there`.
+fn data_stays(before: &Release, there: &DataRule) -> bool {
+    before.data.revision == there.revision || can_read(&before.version, there)
 }

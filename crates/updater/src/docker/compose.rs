@@ -105,8 +105,25 @@ impl Docker {
     }
 
     pub(super) fn compose_stop(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
-        self.change(stack, &["stop"], services)
-            .map_err(|error| project::redacted(error, stack))
+        let stopped = match services {
+            Services::All => self.change(stack, &["stop"], services),
+            // By their containers: Compose knows only the services of the files that are in place.
+            Services::Only(names) => {
+                let mut command = self.program();
+                command.arg("stop");
+                let containers = self.containers(stack)?;
+                let mut ours = containers
+                    .iter()
+                    .filter(|container| names.contains(&container.service))
+                    .peekable();
+                if ours.peek().is_none() {
+                    return Ok(());
+                }
+                command.args(ours.map(|container| &container.id));
+                process::execute(command, CHANGE)
+            }
+        };
+        stopped.map_err(|error| project::redacted(error, stack))
     }
 
     /// Never with `--volumes`: they are the product's data.

@@ -8,7 +8,7 @@ use std::{
 use bollard::{
     models::{
         ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, HealthStatusEnum,
-        HostConfig,
+        HostConfig, RestartPolicyNameEnum,
     },
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
@@ -174,7 +174,12 @@ fn facts(container: ContainerInspectResponse) -> Result<ContainerFacts> {
     let state = container.state.unwrap_or_default();
     let image = container.image.unwrap_or_default();
     let health = state.health.and_then(|health| health.status);
+    let restarted = container.host_config.and_then(|host| host.restart_policy?.name);
     Ok(ContainerFacts {
+        once: matches!(
+            restarted,
+            None | Some(RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO)
+        ),
         id: container.id.unwrap_or_default(),
         service,
         image: image

@@ -22,7 +22,7 @@ use crate::{
     load,
     preflight::Permissions,
     release,
-    store::{Release, Store},
+    store::{Release, Store, Update},
 };
 
 /// How it went.
@@ -48,6 +48,9 @@ pub(super) fn apply(
     let store = Store::open(&config.database())?;
     let mut updater = Updater::new(config, store, engine, clock, report.progress);
     updater.recover()?;
+    if let Some(stuck) = updater.store.stuck()?.filter(Update::owes_data) {
+        return Err(Error::Stuck(stuck.error.unwrap_or_default()));
+    }
     // After a first installation that failed, `.env` names a version that never ran: that one is not adopted.
     if updater.store.current()?.is_some() || updater.store.updates()?.is_empty() {
         updater.adopt()?;

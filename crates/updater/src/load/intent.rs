@@ -27,6 +27,11 @@ pub(super) fn is_from_before_boot(store: &Store, image: &Digest) -> Result<bool>
     Ok(store.setting(&key(image))?.is_some_and(|boot| boot != boot_id()))
 }
 
+/// Whether loading `image` was begun and never ended.
+pub(super) fn is_recorded(store: &Store, image: &Digest) -> Result<bool> {
+    Ok(store.setting(&key(image))?.is_some())
+}
+
 fn key(image: &Digest) -> String {
     format!("loading {image}")
 }

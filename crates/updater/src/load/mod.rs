@@ -200,7 +200,12 @@ impl Loading<'_> {
         if self.check().is_err() {
             return Ok(false);
         }
-        self.name()?;
+        if !recorded && intent::is_recorded(self.store, &self.id)? {
+            // The updater died between the load and its end.
+            self.finish()?;
+        } else {
+            self.name()?;
+        }
         Ok(true)
     }
 
@@ -209,6 +214,11 @@ impl Loading<'_> {
         crash::point("loading image");
         self.load_what_is_missing(bundle, progress)?;
         crash::point("image loaded");
+        self.finish()
+    }
+
+    /// Makes sure that a loaded image lasts, and records it.
+    fn finish(&mut self) -> Result<()> {
         self.name()?;
         self.engine.sync();
         crash::point("image synced");

@@ -9,7 +9,7 @@ use bundle::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::state::State;
+use crate::state::{Phase, State};
 
 /// An update, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +50,17 @@ pub struct Update {
     pub completed_on: Option<String>,
 }
 
+impl Update {
+    /// Whether it is stuck and its data is still to be put back: until then nothing may write.
+    pub fn owes_data(&self) -> bool {
+        match self.state.stuck_in {
+            Some(Phase::Undoing) => self.state.gated,
+            Some(Phase::Returning) => self.facts.discard_data_since.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// What is found out while an update is applied, for its later phases and for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -60,8 +71,10 @@ pub struct Facts {
     pub backup: Option<PathBuf>,
     /// The backup that was made when nothing wrote any more, of a gated update.
     pub gated_backup: Option<PathBuf>,
-    /// The name that the replaced database gets if its data must be undone.
+    /// The name that the database gets if its data must be undone, free when it was chosen.
     pub replaced_database: Option<String>,
+    /// What the data was when nothing wrote any more, of a gated update.
+    pub data_before: Option<DataRule>,
     /// The health answers, oldest first, each with its time.
     pub health: Vec<String>,
     /// What did not stop the update and should be known.
@@ -88,6 +101,17 @@ pub struct Facts {
     pub legacy: bool,
     /// Whether the version before was healthy when the update began; none if nothing ran.
     pub was_healthy: Option<bool>,
+}
+
+impl Facts {
+    /// What a person wants of an update; nothing of what was found out when it was tried before.
+    pub(super) fn of_a_new_try(&self) -> Self {
+        Self {
+            allow_downgrade: self.allow_downgrade,
+            apply_when_downloaded: self.apply_when_downloaded,
+            ..Self::default()
+        }
+    }
 }
 
 /// A version that was or is installed.

@@ -100,16 +100,17 @@ impl Store {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let sql = format!("SELECT {UPDATE_COLUMNS} FROM \"update\" WHERE id = ?1");
-        let state = transaction.query_row(&sql, [id], update_of_row)?.state.next(event)?;
+        let update = transaction.query_row(&sql, [id], update_of_row)?;
+        let state = update.state.next(event)?;
         transaction.execute(
             "UPDATE \"update\" SET phase = ?2, state = ?3 WHERE id = ?1",
             params![id, state.phase.name(), to_json(&state)?],
         )?;
-        // A text of an earlier try would mislead.
-        if matches!(event, Event::Start | Event::Download | Event::Retry) {
+        // What an earlier try has left would mislead. One that is stuck is still the same try.
+        if matches!(event, Event::Start | Event::Download) || state == State::NEW {
             transaction.execute(
-                "UPDATE \"update\" SET error = NULL, completed_on = NULL, started_on = ?2 WHERE id = ?1",
-                params![id, now],
+                "UPDATE \"update\" SET error = NULL, completed_on = NULL, started_on = ?2, facts = ?3 WHERE id = ?1",
+                params![id, now, to_json(&update.facts.of_a_new_try())?],
             )?;
         }
         if event == Event::Downloaded {
@@ -211,6 +212,18 @@ impl Store {
             params![id, bundle],
         )?;
         Ok(transaction.commit()?)
+    }
+
+    /// Records where the bundle of a release is now.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn set_bundle_of_release(&mut self, id: i64, bundle: &Path) -> Result<()> {
+        self.connection.execute(
+            "UPDATE release SET bundle = ?2 WHERE id = ?1",
+            params![id, bundle.to_string_lossy()],
+        )?;
+        Ok(())
     }
 
     /// Records which releases an update lies between.

@@ -211,7 +211,7 @@ fn a_rollback_that_would_lose_data_needs_the_time_it_loses_data_since() {
     device.wait(60);
     let update = device.update();
     let error = device.run(|updater| updater.roll_back(update.id, None)).unwrap_err();
-    let since = update.completed_on.unwrap();
+    let since = update.facts.stopped_at.unwrap();
     assert!(error.hint().unwrap().contains(&since), "{error}");
     let wrong = device.run(|updater| updater.roll_back(update.id, Some("2020-01-01T00:00:00Z")));
     assert_eq!(wrong.unwrap_err().exit(), Exit::Problems);

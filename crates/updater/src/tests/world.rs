@@ -94,6 +94,14 @@ impl World {
         }
     }
 
+    /// The engine is restarted, and every service says `restart: always`.
+    pub(super) fn start_everything(&self) {
+        let mut machine = self.0.borrow_mut();
+        for service in ["db", "backend", "frontend"] {
+            machine.start(service);
+        }
+    }
+
     fn effect<T>(&self, name: &str, act: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
         crash::point(&format!("before {name}"));
         let result = {
@@ -363,6 +371,7 @@ impl ContainerEngine for World {
             restarts: container.restarts,
             started_at: container.started.to_string(),
             exit_code: container.exit_code,
+            once: false,
         };
         Ok(machine.containers.iter().map(facts).collect())
     }
@@ -515,6 +524,7 @@ impl World {
         let names: Vec<_> = sql.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         match sql.split(' ').next().unwrap() {
             "SELECT" if sql.contains("pg_database_size") => Ok("170004|1000\n".to_owned()),
+            "SELECT" if sql == "SELECT 1" => Ok("1\n".to_owned()),
             "SELECT" if sql.contains("pg_terminate_backend") => Ok(String::new()),
             "SELECT" => {
                 let name = sql.split('\'').nth(1).unwrap();

@@ -190,7 +190,7 @@ fn a_rollback_that_would_lose_data_needs_the_time_from_when() {
     api.device.wait(30);
     let id = api.newest().public_id;
     let since = api.get(&format!("/{id}/rollback"))["discards_data_since"].clone();
-    assert_eq!(since, json!(api.newest().completed_on.unwrap()));
+    assert_eq!(since, json!(api.newest().facts.stopped_at.unwrap()));
     let roll_back = |body: &Value| api.send(api.call("POST", &format!("/{id}/rollback")).json(body));
     expect(
         &roll_back(&json!({})),
