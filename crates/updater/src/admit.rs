@@ -165,6 +165,12 @@ impl Updater<'_> {
             facts.database = old.or_else(|| manifest.backup.clone());
             facts.was_healthy = Some(self.is_healthy(current)?);
             self.store.set_releases(update.id, Some(current.id), None)?;
+            if self.keep_changes(current)? {
+                facts.warnings.push(format!(
+                    "{} was changed by hand: the change stays with {} and is not in {}",
+                    self.config.compose_file, current.version, manifest.version
+                ));
+            }
         }
         self.save_for_undo(&work)?;
         self.keep_open(opened);
@@ -422,6 +428,21 @@ impl Updater<'_> {
 
     fn is_healthy(&self, current: &Release) -> Result<bool> {
         Ok(health::is_healthy(self.engine, &Question::about(self.config, current)?))
+    }
+
+    /// A compose file that a person changed is what the running version runs by, so that is what comes back. Whether it was.
+    fn keep_changes(&self, current: &Release) -> Result<bool> {
+        let Some(folder) = &current.folder else {
+            return Ok(false);
+        };
+        let (own, there) = (folder.join(&self.config.compose_file), self.config.compose());
+        let text = files::read_if_there(&there)?;
+        if text.is_none() || text == files::read_if_there(&own)? {
+            return Ok(false);
+        }
+        self.engine.project(&release::stack(self.config, current))?;
+        files::copy(&there, &own)?;
+        Ok(true)
     }
 
     /// Copies what the switch replaces and what no release folder holds.

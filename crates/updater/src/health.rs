@@ -74,6 +74,13 @@ impl Question {
     }
 
     fn ask(&self, engine: &dyn ContainerEngine, containers: &[ContainerFacts]) -> Result<(), String> {
+        self.answer_of(containers)?;
+        self.asked()
+            .map_or(Ok(()), |health| engine.ask_health(&self.stack, health))
+    }
+
+    /// What the containers say.
+    fn answer_of(&self, containers: &[ContainerFacts]) -> Result<(), String> {
         if let Some(container) = containers.iter().find(|container| !is_well(container)) {
             return Err(describe(container));
         }
@@ -85,8 +92,8 @@ impl Question {
         {
             return Err(format!("{missing} has no container"));
         }
-        if let Some(health) = self.asked() {
-            return engine.ask_health(&self.stack, health);
+        if self.asked().is_some() {
+            return Ok(());
         }
         match containers.iter().find(|container| self.may_be_migrating(container)) {
             Some(container) => Err(format!(
@@ -231,5 +238,53 @@ fn describe(container: &ContainerFacts) -> String {
         _ if *restarts > 0 => format!("{service} is {state} and was restarted {restarts} times"),
         (false, _) => format!("{service} is {state} with exit code {exit_code}"),
         _ => format!("{service} is {state}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(service: &str, health: ContainerHealth, once: bool) -> ContainerFacts {
+        ContainerFacts {
+            id: service.to_owned(),
+            service: service.to_owned(),
+            image: bundle::Digest::of(b""),
+            running: true,
+            state: "running".to_owned(),
+            health,
+            restarts: 0,
+            started_at: String::new(),
+            exit_code: 0,
+            once,
+        }
+    }
+
+    #[test]
+    fn that_it_runs_does_not_tell_that_the_data_is_migrated() {
+        let question = Question {
+            stack: Stack {
+                folder: "/".into(),
+                file: "a".into(),
+                pins: None,
+                env_file: None,
+            },
+            health: None,
+            only: Some(vec!["db".to_owned(), "migration".to_owned()]),
+            migrates: Some("migration".to_owned()),
+        };
+        for (health, running, well) in [
+            (ContainerHealth::None, true, false),
+            (ContainerHealth::Healthy, true, true),
+            (ContainerHealth::None, false, true),
+        ] {
+            let migration = ContainerFacts {
+                running,
+                state: if running { "running" } else { "exited" }.to_owned(),
+                ..container("migration", health, true)
+            };
+            let containers = [container("db", ContainerHealth::None, false), migration];
+            assert_eq!(question.answer_of(&containers).is_ok(), well, "{containers:?}");
+        }
     }
 }

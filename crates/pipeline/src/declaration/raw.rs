@@ -240,7 +240,8 @@ pub struct Data {
     /// The oldest version of the product that can work on data of this revision.
     #[serde(default)]
     pub readable_by: Option<Version>,
-    /// The compose service that migrates the data when it starts. Default: the health check's service.
+    /// The compose service that migrates the data when it starts. Default: the health check's service. It needs a container
+    /// health check, or to end when it has done, because that it runs does not tell that the data is migrated.
     #[serde(default)]
     pub migrated_by: Option<String>,
 }

@@ -308,6 +308,28 @@ fn a_plan_changes_nothing() {
 }
 
 #[test]
+fn a_compose_file_that_was_changed_by_hand_stays_with_its_version() {
+    let device = Device::with(&Version::good("2.0.0"));
+    let compose = device.config.compose();
+    let changed = std::fs::read_to_string(&compose).unwrap() + "cache app-db:17\n";
+    std::fs::write(&compose, &changed).unwrap();
+    device
+        .apply(&Version {
+            fault: "unhealthy",
+            ..Version::good("2.1.0")
+        })
+        .unwrap_err();
+    assert!(device.update().facts.warnings[0].contains("was changed by hand"));
+    assert_eq!(device.expect_whole("undone"), "2.0.0");
+    assert_eq!(std::fs::read_to_string(&compose).unwrap(), changed);
+    device.apply(&Version::good("2.2.0")).unwrap();
+    assert_ne!(std::fs::read_to_string(&compose).unwrap(), changed);
+    let id = device.update().id;
+    device.run(|updater| updater.roll_back(id, None)).unwrap();
+    assert_eq!(std::fs::read_to_string(&compose).unwrap(), changed);
+}
+
+#[test]
 fn a_security_epoch_forbids_everything_older() {
     let device = Device::with(&Version {
         epoch: 1,
