@@ -309,8 +309,14 @@ impl Heartbeat {
                     let silent = start
                         .elapsed()
                         .saturating_sub(Duration::from_secs(last.load(Ordering::Relaxed)));
-                    if busy.load(Ordering::Relaxed) || silent < STALLED {
+                    let busy = busy.load(Ordering::Relaxed);
+                    if busy || silent < STALLED {
                         tell(&[NotifyState::Watchdog]);
+                    }
+                    if busy {
+                        // An interrupted update is finished before we are ready, and takes what it takes.
+                        let microseconds = u32::try_from(period.as_micros()).unwrap_or(u32::MAX);
+                        tell(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
                     }
                     thread::sleep(period / 2);
                 }
