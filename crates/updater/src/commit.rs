@@ -233,12 +233,9 @@ impl Updater<'_> {
             let facts = update.facts.clone();
             [facts.gated_backup, facts.backup].into_iter().flatten()
         };
-        let needed: Vec<PathBuf> = updates
-            .iter()
-            .filter(|update| update.completed_on.is_none() || update.state.phase == Phase::Completed)
-            .take(1)
-            .flat_map(of)
-            .collect();
+        let under_way = |update: &&Update| update.state.phase.is_active() || update.state.phase == Phase::Stuck;
+        let newest = updates.iter().find(|update| update.state.phase == Phase::Completed);
+        let needed: Vec<PathBuf> = updates.iter().filter(under_way).chain(newest).flat_map(of).collect();
         // The newest first. The record knows their order; the stamps in their names are of clocks that may have been wrong.
         let recorded: Vec<PathBuf> = updates.iter().flat_map(of).collect();
         let mut backups: Vec<_> = entries(&self.config.backups())?

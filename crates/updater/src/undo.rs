@@ -311,6 +311,12 @@ pub(crate) fn outlook(store: &Store, update: &Update) -> Result<Outlook> {
             "updater uninstall",
         );
     };
+    if !before.folder.as_ref().is_some_and(|folder| folder.is_dir()) {
+        return refuse(
+            format!("the files of {} are no longer on this device", before.version),
+            "apply its bundle with --allow-downgrade",
+        );
+    }
     let recorded = store.data()?;
     let discards_data_since = match data_stays(&before, data_there(&current, recorded.as_ref())) {
         true => None,

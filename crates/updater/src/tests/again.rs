@@ -215,3 +215,29 @@ fn what_the_data_is_follows_the_database() {
         .unwrap();
     assert_eq!(revision(), 1);
 }
+
+#[test]
+fn a_version_whose_files_are_gone_is_not_gone_back_to() {
+    let device = Device::with(&Version::good("2.0.0"));
+    device.apply(&Version::good("2.1.0")).unwrap();
+    let first = device.update().id;
+    device.apply(&Version::good("2.2.0")).unwrap();
+    let second = device.update().id;
+    device.run(|updater| updater.roll_back(second, None)).unwrap();
+    let effects = device.world.0.borrow().effects.len();
+    let refused = device.run(|updater| updater.roll_back(first, None)).unwrap_err();
+    assert!(refused.to_string().contains("the files of 2.0.0"), "{refused}");
+    assert_eq!(device.world.0.borrow().effects.len(), effects);
+    assert_eq!(device.expect_whole("refused"), "2.1.0");
+}
+
+#[test]
+fn the_dump_that_a_rollback_needs_stays_whatever_waits() {
+    let mut device = Device::with(&Version::good("2.0.0"));
+    device.config.keep.backups = 0;
+    let id = device.drop_bundle(&Version::migrating("2.1.0")).id;
+    device.drop_bundle(&Version::good("2.2.0"));
+    device.run(|updater| updater.apply(id)).unwrap();
+    let dump = device.store().update(id).unwrap().facts.gated_backup.unwrap();
+    assert!(dump.exists());
+}
