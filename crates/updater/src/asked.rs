@@ -3,6 +3,7 @@
 use crate::{
     Error, Result, bundle_files,
     engine::Updater,
+    github::download,
     requests::Wish,
     state::{Event, Phase},
     store::{Change, Update},
@@ -66,6 +67,7 @@ impl Updater<'_> {
             // First: a bundle that waits without a record would be applied.
             bundle_files::remove(bundle)?;
         }
+        download::discard(self.config, &self.store, id)?;
         self.store.remove_update(id)
     }
 }

@@ -234,8 +234,12 @@ impl Updater<'_> {
             [facts.gated_backup, facts.backup].into_iter().flatten()
         };
         let under_way = |update: &&Update| update.state.phase.is_active() || update.state.phase == Phase::Stuck;
-        let newest = updates.iter().find(|update| update.state.phase == Phase::Completed);
-        let needed: Vec<PathBuf> = updates.iter().filter(under_way).chain(newest).flat_map(of).collect();
+        let is_complete = |update: &&Update| update.state.phase == Phase::Completed;
+        let needed = updates
+            .iter()
+            .find(under_way)
+            .or_else(|| updates.iter().find(is_complete));
+        let needed: Vec<PathBuf> = needed.into_iter().flat_map(of).collect();
         // The newest first. The record knows their order; the stamps in their names are of clocks that may have been wrong.
         let recorded: Vec<PathBuf> = updates.iter().flat_map(of).collect();
         let mut backups: Vec<_> = entries(&self.config.backups())?

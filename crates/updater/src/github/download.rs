@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +28,7 @@ use crate::{
     config::Config,
     crash, files,
     lock::Lock,
+    preflight::WATERMARK,
     progress::Progress,
     state::{Event, Phase},
     store::{Change, Download, NewUpdate, Store, Update},
@@ -136,8 +138,27 @@ impl GitHub<'_> {
                 ..Change::default()
             };
             store.record(id, Event::Failed, &change, &self.clock.stamp())?;
+            self.release(store, id)?;
         }
         Err(error)
+    }
+
+    /// Gives back the disk space that was reserved for what has not come. What has come stays, for another try.
+    fn release(&self, store: &Store, id: i64) -> Result<()> {
+        for download in store.download(id)? {
+            let path = self.hidden(&download);
+            let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| {
+                let length = file.metadata()?.len();
+                file.set_len(length)
+            });
+            match cut {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("write", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// As [`GitHub::fetch`], again and again while somebody watches, until it fails several times without getting on.
@@ -256,13 +277,14 @@ impl GitHub<'_> {
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let mut needed: u64 = 0;
         for download in store.download(id)? {
-            let here = fs::metadata(self.place(&download)).map_or(0, |file| file.len());
-            needed = needed.saturating_add(download.file.size - download.at.min(here).min(download.file.size));
+            // With what was reserved when it was begun before ([`Fetch::run`]), which is not free any more.
+            let taken = fs::metadata(self.place(&download)).map_or(0, |file| file.blocks().saturating_mul(512));
+            needed = needed.saturating_add(download.file.size.saturating_sub(taken));
         }
-        if needed > free {
+        if needed > 0 && needed.saturating_add(WATERMARK) > free {
             return Err(Error::refused(
                 format!(
-                    "the download needs {needed} more bytes, and {} has {free}",
+                    "the download needs {needed} more bytes, and {} has {free}, of which {WATERMARK} must stay free",
                     folder.display()
                 ),
                 format!("make room there, then: updater download {}", store.update(id)?.version),
@@ -336,10 +358,24 @@ impl GitHub<'_> {
     }
 
     fn hidden(&self, download: &Download) -> PathBuf {
-        self.config
-            .downloads()
-            .join(format!("{}{}", files::TEMPORARY, download.file.name))
+        hidden(self.config, download)
     }
+}
+
+fn hidden(config: &Config, download: &Download) -> PathBuf {
+    let name = format!("{}{}", files::TEMPORARY, download.file.name);
+    config.downloads().join(name)
+}
+
+/// Removes what has come of a download that nobody wants any more.
+///
+/// # Errors
+/// The record cannot be read, or a file not be removed.
+pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
+    let downloads = store.download(id)?;
+    downloads
+        .iter()
+        .try_for_each(|download| files::remove(&hidden(config, download)))
 }
 
 /// Whether a download goes on by itself after this.

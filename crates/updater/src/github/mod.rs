@@ -26,7 +26,7 @@
 pub mod automatic;
 mod check;
 mod client;
-mod download;
+pub(crate) mod download;
 mod fault;
 mod file;
 mod releases;

@@ -485,33 +485,57 @@ fn nobody_wants_it_any_more() {
     assert_eq!(site.device.update().state.phase, Phase::Failed);
 }
 
-/// A disk of 4 MiB.
+/// Does something while downloads lie on a disk of so many MiB, which only root may make.
+fn on_a_disk_of(mebibytes: u64, site: &Site, act: impl FnOnce()) {
+    let folder = site.device.config.downloads();
+    let run = |command: &mut std::process::Command| assert!(command.status().unwrap().success());
+    let size = format!("size={mebibytes}m");
+    run(std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+        .arg(&folder));
+    let ended = catch_unwind(AssertUnwindSafe(act));
+    run(std::process::Command::new("umount").arg(&folder));
+    ended.unwrap();
+}
+
 #[test]
 fn a_disk_that_is_too_small_is_found_before_anything_is_fetched() {
     if !rustix::process::geteuid().is_root() {
-        // Only root may make one.
         return;
     }
     let content = content(6 * MIB);
     let site = Site::with(&content);
-    let folder = site.device.config.downloads();
-    let run = |command: &mut std::process::Command| assert!(command.status().unwrap().success());
-    run(std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-        .arg(&folder));
-    let unmount = || run(std::process::Command::new("umount").arg(&folder));
-    let ended = catch_unwind(AssertUnwindSafe(|| {
+    on_a_disk_of(4, &site, || {
         site.request("2.1.0", Then::Wait);
         let error = site.fetch().unwrap_err().to_string();
         assert!(error.contains("needs 6291456 more bytes"), "{error}");
         assert_eq!(site.device.update().state.phase, Phase::Failed);
         assert_eq!(site.sent(), 0);
-    }));
-    unmount();
-    ended.unwrap();
+    });
     site.request("2.1.0", Then::Wait);
     site.fetch().unwrap();
     site.expect_downloaded(&content);
+}
+
+/// What was reserved for the rest is no longer free, and still the download's own.
+#[test]
+fn a_disk_that_is_just_large_enough_is_so_when_the_download_goes_on() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let content = content(12 * MIB);
+    let site = Site::with(&content);
+    on_a_disk_of(78, &site, || {
+        site.request("2.1.0", Then::Wait);
+        site.fault(Effect::Download {
+            after: 5 * MIB,
+            ending: Break::Reset,
+        });
+        site.fetch().unwrap_err();
+        assert_eq!(site.device.update().state.phase, Phase::Downloading);
+        site.fetch().unwrap();
+        site.expect_downloaded(&content);
+    });
 }
 
 #[test]

@@ -20,13 +20,13 @@ use bundle::{
 use tokio::sync::mpsc;
 
 use super::{app::App, claim, refusal::Refusal};
-use crate::{Error, config::Config};
+use crate::{Error, config::Config, preflight::WATERMARK};
 
 /// What the names of files begin with that are received in one request: hidden ones.
 pub(super) const PREFIX: &str = ".partial-upload-";
 
-/// What must stay free on the disk, in bytes.
-const RESERVE: u64 = 64 << 20;
+/// How many bytes may come before the disk is looked at again: not every sender says how many there will be.
+const MEASURE: u64 = 8 << 20;
 
 /// How much must be here before the manifest is looked for. Manifests are some kilobytes.
 const LOOK_AT: u64 = 256 << 10;
@@ -41,6 +41,8 @@ pub(super) struct Incoming {
     file: File,
     hasher: Hasher,
     size: u64,
+    /// The size when the disk was looked at last.
+    measured: u64,
     looked: bool,
     keep: bool,
 }
@@ -92,6 +94,7 @@ impl Incoming {
             file,
             hasher: Hasher::new(),
             size: 0,
+            measured: 0,
             looked: false,
             keep: false,
         }
@@ -116,6 +119,10 @@ impl Incoming {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.size == 0 && !bytes.is_empty() && !looks_like_a_bundle(bytes) {
             return Err(not_a_bundle(&VerifyError::NotABundle));
+        }
+        if self.size - self.measured >= MEASURE {
+            self.measured = self.size;
+            expect_room(&self.app.config, 0, 0)?;
         }
         self.file
             .write_all(bytes)
@@ -235,12 +242,12 @@ pub(super) fn expect_room(config: &Config, expected: u64, pledged: u64) -> Resul
     let folder = config.updates();
     let stat = rustix::fs::statvfs(&folder).map_err(|error| failed("measure", &folder, error.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    match expected.saturating_add(pledged).saturating_add(RESERVE) <= free {
+    match expected.saturating_add(pledged).saturating_add(WATERMARK) <= free {
         true => Ok(()),
         false => Err(Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!(
-                "{expected} bytes do not fit on the device's disk: {free} are free, {RESERVE} must stay free{}",
+                "{expected} bytes do not fit on the device's disk: {free} are free, {WATERMARK} must stay free{}",
                 match pledged {
                     0 => String::new(),
                     pledged => format!(", and {pledged} are to come of other uploads"),

@@ -126,11 +126,12 @@ fn too_many() -> Refusal {
 /// Removes uploads that nobody has gone on with for a day.
 pub(super) fn remove_expired(app: &App) {
     for path in hidden(&app.config, PREFIX) {
-        let changed = fs::metadata(&path).and_then(|file| file.modified());
+        let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        // A note is as old as the upload that it is about, which goes on.
+        let about = path.to_string_lossy().trim_end_matches(NOTE).to_owned();
+        let newest = changed(&path).max(changed(Path::new(&about)));
         // A clock that went back keeps them.
-        let age = changed
-            .ok()
-            .and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        let age = newest.and_then(|changed| SystemTime::now().duration_since(changed).ok());
         if age.is_some_and(|age| age > EXPIRES) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let id = name.trim_start_matches(PREFIX).trim_end_matches(NOTE).parse();
