@@ -84,7 +84,7 @@ pub(crate) fn publishing(
             .hint("leave --platform out"),
         );
     }
-    if facts.git.as_ref().is_ok_and(|git| !git.dirty.is_empty()) {
+    if facts.is_dirty() {
         problems.push(
             Problem::error("work tree", "what is not committed cannot be published")
                 .hint("commit it, and tag the commit"),

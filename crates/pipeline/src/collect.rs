@@ -5,7 +5,7 @@
 //! image gets a new manifest; its configuration, and with it what runs, stays the same to the byte.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -38,6 +38,10 @@ pub(crate) struct Collected {
     pub updaters: BTreeMap<Platform, PathBuf>,
     /// The folders in which blobs lie as in an OCI layout.
     pub stores: Vec<PathBuf>,
+    /// Whether files were not committed, here or where a part was built.
+    pub dirty: bool,
+    /// The images that were built on and that no registry's digest pinned.
+    pub unpinned: BTreeSet<String>,
 }
 
 /// An image with every platform.
@@ -102,6 +106,9 @@ pub(crate) fn built(
     }
     let mut collected = images(workspace, version, platforms, &found)?;
     collected.updaters = built_updaters(workspace, platforms)?;
+    collected.dirty = facts.is_dirty();
+    let unpinned = pins.iter().filter(|pin| !pin.is_pinned());
+    collected.unpinned = unpinned.map(|pin| pin.reference.clone()).collect();
     Ok(collected)
 }
 
@@ -111,6 +118,7 @@ pub(crate) fn built(
 /// As for [`built`]; also if two parts hold different images for one platform.
 pub(crate) fn imported(
     workspace: &Workspace,
+    facts: &Facts,
     version: &semver::Version,
     platforms: &[Platform],
     parts: &[Layout],
@@ -146,6 +154,12 @@ pub(crate) fn imported(
         }
     }
     let mut collected = images(workspace, version, platforms, &found)?;
+    collected.dirty = facts.is_dirty();
+    for layout in parts {
+        let origin = part::origin(layout)?;
+        collected.dirty |= origin.dirty;
+        collected.unpinned.extend(origin.unpinned);
+    }
     collected.updaters = match &workspace.declaration.updater {
         Some(Updater::Built(_)) => updaters,
         _ => built_updaters(workspace, platforms)?,

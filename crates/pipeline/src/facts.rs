@@ -153,6 +153,11 @@ impl Facts {
         Ok(facts)
     }
 
+    /// Whether files are not committed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.git.as_ref().is_ok_and(|git| !git.dirty.is_empty())
+    }
+
     /// Every registry image that the release needs: those that ship, then those that others are built on.
     pub fn references(&self, declaration: &Declaration) -> Vec<String> {
         let mut references: Vec<_> = declaration.registry_images().map(|image| image.reference()).collect();

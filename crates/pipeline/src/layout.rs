@@ -78,14 +78,30 @@ impl Layout {
         self.folder.join("blobs/sha256").join(digest.hex())
     }
 
+    /// The annotations of the layout's index.
+    ///
+    /// # Errors
+    /// The index is missing or damaged.
+    pub(crate) fn annotations(&self) -> Result<BTreeMap<String, String>> {
+        let annotations = self.index()?.annotations().clone();
+        Ok(annotations.into_iter().flatten().collect())
+    }
+
     /// The layout's images, in the order of its index.
     ///
     /// # Errors
     /// The index, or a manifest that it leads to, is missing, damaged, or not what it says.
     pub(crate) fn images(&self) -> Result<Vec<LayoutImage>> {
+        self.index()?
+            .manifests()
+            .iter()
+            .map(|entry| self.image(entry))
+            .collect()
+    }
+
+    fn index(&self) -> Result<ImageIndex> {
         let path = self.folder.join("index.json");
-        let index: ImageIndex = self.parse(&path, &read_small(&path)?)?;
-        index.manifests().iter().map(|entry| self.image(entry)).collect()
+        self.parse(&path, &read_small(&path)?)
     }
 
     /// Reads a manifest and its configuration.

@@ -167,6 +167,8 @@ pub(crate) fn manifest(
         requires: Vec::new(),
         product: declaration.product.clone(),
         commit: Some(git.commit.clone()),
+        dirty: collected.dirty,
+        unpinned: collected.unpinned.iter().cloned().collect(),
         platforms: platforms.to_vec(),
         images_size: images.0.size(),
         files: files.iter().map(|file| file.record.clone()).collect(),

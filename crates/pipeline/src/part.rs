@@ -16,12 +16,21 @@ use oci_spec::image::ImageManifest;
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Result,
+    Error, Problem, Result,
     collect::{Collected, annotations},
     declaration::split_tag,
     fsx, interrupt,
     layout::{Layout, LayoutImage, digest},
 };
+
+/// The annotation of a part's index with the commit that it was built from.
+const COMMIT: &str = "org.update-bundle.commit";
+
+/// The annotation of a part's index that says that files were not committed.
+const DIRTY: &str = "org.update-bundle.dirty";
+
+/// The annotation of a part's index with the images that no registry's digest pinned, with spaces between.
+const UNPINNED: &str = "org.update-bundle.unpinned";
 
 /// Marks the updater's binaries among the images of a part.
 const ROLE: &str = "org.update-bundle.role";
@@ -37,11 +46,22 @@ pub(crate) fn full_name(reference: &str) -> String {
     }
 }
 
-/// Writes `collected` as a part into `folder`, which must be empty or not there.
+/// What a part was built from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PartOrigin {
+    /// The commit; none in a part that something else than `build` made.
+    pub commit: Option<String>,
+    /// Whether files were not committed.
+    pub dirty: bool,
+    /// The images that no registry's digest pinned.
+    pub unpinned: Vec<String>,
+}
+
+/// Writes `collected`, built from `commit`, as a part into `folder`, which must be empty or not there.
 ///
 /// # Errors
 /// The folder cannot be written, or is not empty; a blob is missing.
-pub(crate) fn write(folder: &Path, collected: &Collected) -> Result<()> {
+pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Result<()> {
     expect_empty(folder)?;
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let blobs = folder.join("blobs/sha256");
@@ -72,10 +92,52 @@ pub(crate) fn write(folder: &Path, collected: &Collected) -> Result<()> {
             &annotations,
         ));
     }
-    let index =
-        json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries });
+    let mut annotations = BTreeMap::from([(COMMIT, commit.to_owned())]);
+    if collected.dirty {
+        annotations.insert(DIRTY, "true".to_owned());
+    }
+    if !collected.unpinned.is_empty() {
+        let unpinned: Vec<_> = collected.unpinned.iter().map(String::as_str).collect();
+        annotations.insert(UNPINNED, unpinned.join(" "));
+    }
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+        "annotations": annotations,
+    });
     fsx::write_atomically(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     fsx::write_atomically(&folder.join("index.json"), index.to_string().as_bytes())
+}
+
+/// What the part in `layout` was built from.
+///
+/// # Errors
+/// The index is missing or damaged.
+pub(crate) fn origin(layout: &Layout) -> Result<PartOrigin> {
+    let annotations = layout.annotations()?;
+    let unpinned = annotations.get(UNPINNED).map(String::as_str).unwrap_or_default();
+    Ok(PartOrigin {
+        commit: annotations.get(COMMIT).cloned(),
+        dirty: annotations.contains_key(DIRTY),
+        unpinned: unpinned.split_whitespace().map(str::to_owned).collect(),
+    })
+}
+
+/// Checks that `part`, which is in `layout`, was built from `commit`.
+///
+/// # Errors
+/// [`Error::Problems`] if it was not, or does not say.
+pub(crate) fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
+    let message = match origin(layout)?.commit {
+        Some(found) if found == commit => return Ok(()),
+        Some(found) => format!("was built from commit {found}, but {commit} is checked out"),
+        None => "does not say from which commit it was built".to_owned(),
+    };
+    let problem = Problem::error(part.display().to_string(), message);
+    Err(Error::Problems(vec![problem.hint(
+        "check out the commit of the parts, or build them again with `cargo xtask build`",
+    )]))
 }
 
 /// Checks that a part can be written into `folder`: it is empty, or not there.
@@ -297,6 +359,54 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("`oci-layout` is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_part_says_what_it_was_built_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("part");
+        let mut collected = Collected::default();
+        write(&part, &collected, "c0ffee").unwrap();
+        let layout = Layout::open(&part).unwrap();
+        let clean = PartOrigin {
+            commit: Some("c0ffee".to_owned()),
+            dirty: false,
+            unpinned: Vec::new(),
+        };
+        assert_eq!(origin(&layout).unwrap(), clean);
+        fs::remove_dir_all(&part).unwrap();
+        collected.dirty = true;
+        collected.unpinned = ["postgres:17".to_owned(), "rust:1".to_owned()].into();
+        write(&part, &collected, "c0ffee").unwrap();
+        let origin = origin(&layout).unwrap();
+        assert!(origin.dirty);
+        assert_eq!(origin.unpinned, ["postgres:17", "rust:1"]);
+    }
+
+    #[test]
+    fn a_part_of_another_commit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("part");
+        write(&part, &Collected::default(), "c0ffee").unwrap();
+        let layout = Layout::open(&part).unwrap();
+        let told = |commit: &str| {
+            expect_commit(Path::new("part"), &layout, commit)
+                .unwrap_err()
+                .to_string()
+        };
+        expect_commit(&part, &layout, "c0ffee").unwrap();
+        assert!(
+            told("decaf").starts_with("error: part: was built from commit c0ffee, but decaf is checked out"),
+            "{}",
+            told("decaf")
+        );
+        let index = json!({ "schemaVersion": 2, "manifests": [] });
+        fs::write(part.join("index.json"), index.to_string()).unwrap();
+        assert!(
+            told("c0ffee").starts_with("error: part: does not say from which commit"),
+            "{}",
+            told("c0ffee")
+        );
     }
 
     #[test]

@@ -153,6 +153,11 @@ impl Pin {
         }
     }
 
+    /// Whether a registry's digest says which bytes these are.
+    pub(crate) fn is_pinned(&self) -> bool {
+        matches!(self.origin, Origin::Registry { .. } | Origin::Vendored { .. })
+    }
+
     /// Whether the bytes only stand in for what the reference names.
     pub fn is_substitute(&self) -> bool {
         matches!(self.origin, Origin::Substitute { .. })

@@ -218,7 +218,9 @@ impl Execution<'_> {
             Step::Import { part } => {
                 self.progress.step(format_args!("importing {}", part.display()));
                 let scratch = self.workspace.state.join("parts").join(self.parts.len().to_string());
-                self.parts.push(part::import(part, &scratch)?);
+                let layout = part::import(part, &scratch)?;
+                part::expect_commit(part, &layout, &self.commit()?)?;
+                self.parts.push(layout);
                 Ok(())
             }
             Step::Collect { images, .. } => {
@@ -235,12 +237,21 @@ impl Execution<'_> {
             }
             Step::Part { path } => {
                 self.progress.step(format_args!("writing {}", path.display()));
-                part::write(path, &self.collected)?;
+                part::write(path, &self.collected, &self.commit()?)?;
                 self.released.part = Some(path.clone());
                 Ok(())
             }
             Step::Publish { .. } => self.publish(),
         }
+    }
+
+    /// The commit that is checked out.
+    fn commit(&self) -> Result<String> {
+        let git = self.facts.git.as_ref().map_err(|message| Error::Content {
+            path: self.workspace.root.clone(),
+            message: message.clone(),
+        })?;
+        Ok(git.commit.clone())
     }
 
     fn publish(&mut self) -> Result<()> {
@@ -327,7 +338,7 @@ impl Execution<'_> {
         self.collected = if self.parts.is_empty() {
             collect::built(self.workspace, self.facts, version, platforms, pins, stages)?
         } else {
-            collect::imported(self.workspace, version, platforms, &self.parts)?
+            collect::imported(self.workspace, self.facts, version, platforms, &self.parts)?
         };
         for image in self.collected.images.iter().filter(|image| image.substitute) {
             self.released.substitutes.push(image.reference());

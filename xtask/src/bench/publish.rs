@@ -166,7 +166,7 @@ fn release(folder: &Path) -> Result<PathBuf> {
     let name = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"];
     cmd!(sh, "git {name...} commit --quiet -m bench").run()?;
     let part = folder.join("target/part");
-    write_part(&part)?;
+    write_part(&part, &cmd!(sh, "git rev-parse HEAD").quiet().read()?)?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["release", "1.0.0", "--part", "target/part"])
@@ -177,8 +177,8 @@ fn release(folder: &Path) -> Result<PathBuf> {
     Ok(folder.join("dist/bench-update-1.0.0.tar.gz"))
 }
 
-/// An OCI layout with one image of one layer.
-fn write_part(folder: &Path) -> Result<()> {
+/// A part of `commit` with one image of one layer.
+fn write_part(folder: &Path, commit: &str) -> Result<()> {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
     let layer = write_layer(&blobs)?;
@@ -209,6 +209,7 @@ fn write_part(folder: &Path) -> Result<()> {
     entry["annotations"] = json!({ "io.containerd.image.name": "docker.io/library/bench-image:1.0.0" });
     let index = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry],
+        "annotations": { "org.update-bundle.commit": commit },
     });
     fs::write(folder.join("index.json"), index.to_string())?;
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;

@@ -176,6 +176,13 @@ fn what_must_not_be_published() {
         .says("what is not committed cannot be published");
     site.product.git(&["checkout", "--quiet", "."]);
 
+    site.product.write("web/index.html", "changed");
+    site.product.release(&["--allow-dirty"]);
+    site.run(&["publish", BUNDLES[0]])
+        .expect(3)
+        .says("made from files that were not committed");
+    site.product.git(&["checkout", "--quiet", "."]);
+
     site.product.release(&[]);
     site.product.write("dist/odd name.txt", "x");
     site.run(&["publish", BUNDLES[0], "--asset", "dist/odd name.txt"])

@@ -95,6 +95,13 @@ pub struct Manifest {
     /// The released commit, where the release came from a repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Whether it was made from files that were not committed. Such a bundle is never published.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dirty: bool,
+    /// The images that something in this bundle is or was built on, and that were not pinned by a registry's digest,
+    /// sorted. Such a bundle is never published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpinned: Vec<String>,
     /// The platforms that this bundle has images for, sorted.
     pub platforms: Vec<Platform>,
     /// Size of the entry `images.tar` in bytes.

@@ -259,6 +259,8 @@ fn manifest(
         requires: Vec::new(),
         product: assumed.product.clone(),
         commit: None,
+        dirty: false,
+        unpinned: Vec::new(),
         platforms: vec![assumed.platform.clone()],
         images_size,
         files,

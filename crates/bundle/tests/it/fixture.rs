@@ -258,6 +258,8 @@ fn manifest(
         requires: Vec::new(),
         product: "app".parse().unwrap(),
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+        dirty: false,
+        unpinned: Vec::new(),
         images_size: images.size(),
         files: files.iter().map(record).collect(),
         image_details: inputs.iter().map(image_record).collect(),

@@ -48,6 +48,17 @@ fn old_devices_find_their_five_keys_first() {
 }
 
 #[test]
+fn what_keeps_a_bundle_from_being_published_is_written_only_where_it_is_so() {
+    let good = good();
+    assert!(good.get("dirty").is_none() && good.get("unpinned").is_none(), "{good}");
+    let mut manifest = Sample::new().manifest;
+    manifest.dirty = true;
+    manifest.unpinned = vec!["postgres:17".to_owned()];
+    let json = manifest.to_json().unwrap();
+    assert_eq!(Manifest::from_json(&json).unwrap(), manifest);
+}
+
+#[test]
 fn old_five_key_manifest() {
     let old = json!({
         "version": "2.0.0", "images_sha256": Digest::of(b"").hex(),

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`target`] | repository, token and addresses, from declaration and environment |
 //! | [`mod@wanted`] | what should be there: every asset with size and digest, notes, flags; all that is bad is found here |
+//! | [`guard`] | which bundles may be published |
 //! | [`mod@reconcile`] | from what should be there and what is there to what is to be done; no I/O |
 //! | [`github`] | the only module that knows octocrab |
 //! | [`upload`] | a file as a request's body, and the watchdog beside it |
@@ -22,6 +23,7 @@
 
 mod error;
 mod github;
+mod guard;
 mod notes;
 mod reconcile;
 mod retry;

@@ -12,14 +12,14 @@ use std::{
 
 use bundle::{
     Digest,
-    manifest::{AnyManifest, ImageRecord, Manifest},
+    manifest::{AnyManifest, Manifest},
     parts::{DEFAULT_PART_SIZE, list_name, list_parts},
     read::read_manifest,
 };
 use semver::Version;
 use serde::Serialize;
 
-use super::{PublishError, Request, Target, notes, tag_of};
+use super::{PublishError, Request, Target, guard, notes, tag_of};
 use crate::{
     Error, Result,
     facts::Workspace,
@@ -144,7 +144,7 @@ pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request)
     let Some((_, first)) = manifests.first() else {
         return Err(PublishError::Mixed("no bundle was given".to_owned()).into());
     };
-    let commit = expect_one_release(workspace, &manifests)?;
+    let commit = guard::expect_one_release(&workspace.declaration, &manifests)?;
     let mut assets = Vec::new();
     let mut sums = Vec::new();
     let mut sbom = Sbom::default();
@@ -220,69 +220,6 @@ pub(crate) fn manifests(bundles: &[PathBuf]) -> Result<Vec<(PathBuf, Manifest)>>
     bundles.iter().map(read).collect()
 }
 
-/// The commit of bundles that are all of one release, and may be published.
-fn expect_one_release(workspace: &Workspace, manifests: &[(PathBuf, Manifest)]) -> Result<String, PublishError> {
-    let mut commit = None;
-    for (path, manifest) in manifests {
-        let bundle = file_name(path);
-        let refuse = |message: String, hint| PublishError::NotForPublishing {
-            bundle: bundle.clone(),
-            message,
-            hint,
-        };
-        if manifest.product != workspace.declaration.product {
-            let declared = &workspace.declaration.product;
-            return Err(PublishError::Mixed(format!(
-                "{bundle} is of {}, but {declared} is declared",
-                manifest.product
-            )));
-        }
-        if let Some((message, hint)) = manifest.image_details.iter().find_map(private) {
-            return Err(refuse(message, hint));
-        }
-        let Some(made_from) = &manifest.commit else {
-            return Err(refuse(
-                "it names no commit".to_owned(),
-                "release it again from a commit",
-            ));
-        };
-        let this = (&manifest.version, made_from);
-        match commit {
-            None => commit = Some(this),
-            Some(first) if first == this => {}
-            Some((version, commit)) => {
-                let (other, short) = (&manifest.version, |commit: &str| {
-                    commit.get(..10).unwrap_or(commit).to_owned()
-                });
-                return Err(PublishError::Mixed(format!(
-                    "{bundle} is {other} from commit {}, but others are {version} from commit {}",
-                    short(made_from),
-                    short(commit)
-                )));
-            }
-        }
-    }
-    Ok(commit.map(|(_, commit)| commit.clone()).unwrap_or_default())
-}
-
-/// Why an image must not be published, and what mends it; none if it may.
-fn private(image: &ImageRecord) -> Option<(String, &'static str)> {
-    let reference = &image.reference;
-    if image.substitute {
-        return Some((
-            format!("{reference} was made from a stand-in"),
-            "cargo xtask lock and cargo xtask vendor, on a machine that reaches the registry; then release again",
-        ));
-    }
-    let source = image.source.as_deref()?;
-    (!source.contains("@sha256:")).then(|| {
-        (
-            format!("{reference} was not pinned by digest"),
-            "cargo xtask lock, commit the lock file, and release again",
-        )
-    })
-}
-
 /// The parts of a bundle that is too large, and their list.
 fn parts(path: &Path, bundle: &str, size: u64) -> Result<Vec<Asset>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
@@ -348,7 +285,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -388,27 +325,6 @@ mod tests {
             expect_assets(&twice).unwrap_err().to_string(),
             "a cannot be an asset: it is there twice"
         );
-    }
-
-    #[test]
-    fn stand_ins_and_images_that_nobody_pinned_stay_at_home() {
-        let told = |source: Option<&str>, substitute| {
-            let image = ImageRecord {
-                name: "postgres".to_owned(),
-                reference: "postgres:17".to_owned(),
-                source: source.map(str::to_owned),
-                substitute,
-                platforms: Vec::new(),
-            };
-            private(&image).map(|(message, _)| message)
-        };
-        assert_eq!(told(None, false), None);
-        assert_eq!(told(Some("postgres:17@sha256:00"), false), None);
-        assert_eq!(
-            told(Some("postgres:17"), false).unwrap(),
-            "postgres:17 was not pinned by digest"
-        );
-        assert_eq!(told(None, true).unwrap(), "postgres:17 was made from a stand-in");
     }
 
     #[test]

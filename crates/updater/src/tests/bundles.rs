@@ -238,6 +238,8 @@ pub(super) fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>,
         requires: Vec::new(),
         product: "app".parse().unwrap(),
         commit: None,
+        dirty: false,
+        unpinned: Vec::new(),
         platforms: vec![platform],
         images_size: tar.size(),
         files: all

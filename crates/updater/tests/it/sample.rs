@@ -104,6 +104,8 @@ pub(crate) fn bundle(folder: &Path, version: &str, images: &[Image]) -> PathBuf 
         requires: Vec::new(),
         product: "sample".parse().unwrap(),
         commit: None,
+        dirty: false,
+        unpinned: Vec::new(),
         platforms: vec![platform.clone()],
         images_size: tar.size(),
         files: vec![FileRecord {

@@ -109,6 +109,8 @@ fn bundle_bytes(folder: &Path, key: &NewKey) -> Vec<u8> {
         requires: Vec::new(),
         product: "app".parse().unwrap(),
         commit: None,
+        dirty: false,
+        unpinned: Vec::new(),
         platforms: vec![platform],
         images_size: images.size(),
         files: vec![FileRecord {
