@@ -184,6 +184,9 @@ fn what_must_not_be_published() {
     site.product.git(&["checkout", "--quiet", "."]);
 
     site.product.release(&[]);
+    site.run(&["publish", BUNDLES[1]])
+        .expect(3)
+        .says("no bundle is for linux/arm64, which is declared");
     site.product.write("dist/odd name.txt", "x");
     site.run(&["publish", BUNDLES[0], "--asset", "dist/odd name.txt"])
         .expect(3)

@@ -84,6 +84,9 @@ pub enum PublishError {
     /// The files do not belong together.
     #[error("{0}")]
     Mixed(String),
+    /// A platform is declared, and in none of the bundles.
+    #[error("no bundle is for {0}, which is declared")]
+    Incomplete(String),
     /// GitHub would store the file under another name, or not at all.
     #[error("{name} cannot be an asset: {message}")]
     Asset {
@@ -158,6 +161,9 @@ impl PublishError {
             E::TagElsewhere { .. } => "check out the tagged commit and release it, or choose another version",
             E::Published { .. } => "what is published stays as it is: release these bundles as a new version",
             E::NotForPublishing { hint, .. } => hint,
+            E::Incomplete(_) => {
+                "give all bundles of the version: a release is for all declared platforms or not at all"
+            }
             E::Asset { .. } => "rename the file: letters, digits, `.`, `-`, `_` and `+`",
             E::GaveUp { .. } | E::Limited { .. } => "run the same command again later: it goes on from here",
             E::BadRepository(_) | E::BadAddress(_) | E::Mixed(_) | E::Refused { .. } => return None,

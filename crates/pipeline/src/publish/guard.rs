@@ -5,7 +5,10 @@
 
 use std::path::PathBuf;
 
-use bundle::manifest::{ImageRecord, Manifest};
+use bundle::{
+    Platform,
+    manifest::{ImageRecord, Manifest},
+};
 
 use super::{PublishError, wanted::file_name};
 use crate::declaration::Declaration;
@@ -57,6 +60,13 @@ pub(super) fn expect_one_release(
                 )));
             }
         }
+    }
+    let is_covered = |platform: &&Platform| {
+        let mut manifests = manifests.iter();
+        manifests.any(|(_, manifest)| manifest.platforms.contains(platform))
+    };
+    if let Some(missing) = declaration.platforms.iter().find(|platform| !is_covered(platform)) {
+        return Err(PublishError::Incomplete(missing.to_string()));
     }
     Ok(commit.map(|(_, commit)| commit.clone()).unwrap_or_default())
 }
@@ -136,6 +146,14 @@ mod tests {
             &[json!({}), json!({ "commit": "c0ffee1" })],
             "a.tar.gz is 1.0.0 from commit c0ffee1, but others are 1.0.0 from commit c0ffee0",
         );
+    }
+
+    #[test]
+    fn bundles_of_some_platforms_are_no_release() {
+        let [amd64, arm64] = ["linux/amd64", "linux/arm64"].map(|platform| json!({ "platforms": [platform] }));
+        check(&[amd64.clone(), arm64.clone()], "c0ffee0");
+        check(&[amd64], "no bundle is for linux/arm64, which is declared");
+        check(&[arm64], "no bundle is for linux/amd64, which is declared");
     }
 
     #[test]
