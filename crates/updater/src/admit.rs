@@ -23,7 +23,7 @@ use crate::{
     files,
     health::{self, Question},
     legacy, load,
-    postgres::{DatabaseFacts, Postgres},
+    postgres::DatabaseFacts,
     preflight::{self, Disk, Gate, Inputs, Permissions},
     release,
     state::{Event, Phase},
@@ -353,11 +353,10 @@ impl Updater<'_> {
             ("loading images", &engine.root, images.saturating_add(restored)),
             ("saving the database", &self.config.backups(), dumps),
         ] {
-            let stat = rustix::fs::statvfs(folder).map_err(|error| Error::io("measure", folder)(error.into()))?;
             disks.push(Disk {
                 what,
                 folder: folder.display().to_string(),
-                free: stat.f_bavail.saturating_mul(stat.f_frsize),
+                free: files::free_bytes(folder).map_err(Error::io("measure", folder))?,
                 needed,
             });
         }
@@ -375,13 +374,7 @@ impl Updater<'_> {
         let (Some(current), Some(backup)) = (current, &manifest.backup) else {
             return Ok(None);
         };
-        let stack = release::stack(self.config, current);
-        let postgres = Postgres {
-            engine: self.engine,
-            stack: &stack,
-            backup,
-        };
-        postgres.facts().map(Some)
+        self.postgres(current, backup).facts().map(Some)
     }
 
     /// The services that are made anew, by the new files in `work`.

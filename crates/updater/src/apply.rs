@@ -3,9 +3,7 @@
 //! Each phase may be repeated: a dump is written again, an image that is there is not loaded again, files that are in
 //! place are written again with the same content, and Compose recreates only what differs.
 
-use std::collections::BTreeSet;
-
-use bundle::manifest::Manifest;
+use bundle::manifest::{Backup, Manifest};
 
 use crate::{
     Error, Result,
@@ -207,12 +205,7 @@ impl Updater<'_> {
         let name = format!("{}_backup_{stamp}{suffix}.sql", self.config.product);
         let path = self.config.backups().join(name);
         self.progress.begin("saving the database", None);
-        Postgres {
-            engine: self.engine,
-            stack: &release::stack(self.config, &before),
-            backup: database,
-        }
-        .dump(&path)?;
+        self.postgres(&before, database).dump(&path)?;
         Ok(Some(path))
     }
 
@@ -224,13 +217,19 @@ impl Updater<'_> {
         };
         let short: String = backup.database.chars().filter(char::is_ascii).take(20).collect();
         let stamp = compact(&self.clock.stamp()).to_lowercase();
+        let free = self
+            .postgres(running, backup)
+            .free_name(&format!("{short}_{why}_{stamp}"))?;
+        Ok(Some(free))
+    }
+
+    /// The database `backup`, in the stack of the release that runs.
+    pub(crate) fn postgres<'b>(&'b self, running: &Release, backup: &'b Backup) -> Postgres<'b> {
         Postgres {
             engine: self.engine,
-            stack: &release::stack(self.config, running),
+            stack: release::stack(self.config, running),
             backup,
         }
-        .free_name(&format!("{short}_{why}_{stamp}"))
-        .map(Some)
     }
 
     pub(crate) fn stop_all_but_the_database(&self, update: &Update, release: &Release) -> Result<()> {
@@ -241,19 +240,13 @@ impl Updater<'_> {
     /// Stops everything of the project that runs, whether the release knows it or a person has started it.
     fn stop_all_but(&self, kept: &[String], release: &Release) -> Result<()> {
         let stack = release::stack(self.config, release);
-        let containers = self.engine.containers(&stack)?;
-        let running = containers
-            .into_iter()
-            .filter(|container| container.running || container.state == "restarting");
-        let others: BTreeSet<_> = running
-            .map(|container| container.service)
-            .filter(|service| !kept.contains(service))
-            .collect();
-        if others.is_empty() {
-            return Ok(());
+        let mut containers = self.engine.containers(&stack)?;
+        containers.retain(|container| container.running || container.state == "restarting");
+        containers.retain(|container| !kept.contains(&container.service));
+        match containers.is_empty() {
+            true => Ok(()),
+            false => self.engine.stop_containers(&containers),
         }
-        let others: Vec<_> = others.into_iter().collect();
-        self.engine.stop(&stack, Services::Only(&others))
     }
 
     fn keep_old_compose_file(&self, update: &Update) -> Result<()> {

@@ -220,7 +220,7 @@ impl Updater<'_> {
             let bundle = list.as_ref().unwrap_or(&path);
             let mut needed = kept.iter().filter_map(|release| release.bundle.as_ref());
             let needed = needed.any(|needed| needed.starts_with(bundle));
-            if !needed && (crate::intake::is_bundle_name(bundle) || is_own_folder(bundle)) {
+            if !needed && (is_bundle_name(bundle) || is_own_folder(bundle)) {
                 files::remove(&path)?;
             }
         }

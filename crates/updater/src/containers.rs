@@ -231,11 +231,17 @@ pub trait ContainerEngine {
     /// Compose fails.
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()>;
 
-    /// Stops services, and leaves their containers.
+    /// Stops all services, and leaves their containers.
     ///
     /// # Errors
     /// Compose fails.
-    fn stop(&self, stack: &Stack, services: Services<'_>) -> Result<()>;
+    fn stop(&self, stack: &Stack) -> Result<()>;
+
+    /// Stops containers, and leaves them. Compose would know only those of the services in its files.
+    ///
+    /// # Errors
+    /// The engine does not answer, or does not stop one.
+    fn stop_containers(&self, containers: &[ContainerFacts]) -> Result<()>;
 
     /// Stops and removes all containers and networks of a project. Volumes stay.
     ///

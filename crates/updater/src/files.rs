@@ -15,6 +15,15 @@ use crate::{Error, Result, crash};
 /// What the names of files in the making begin with; intake passes them over.
 pub const TEMPORARY: &str = ".partial-";
 
+/// The free bytes of the file system that `folder` is on, as far as everybody may take them.
+///
+/// # Errors
+/// The system does not say.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Writes `bytes` to `path`: beside it, synced, renamed over it, the folder synced. `mode` is the file's permissions.
 ///
 /// # Errors

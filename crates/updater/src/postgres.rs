@@ -45,7 +45,7 @@ pub struct Postgres<'a> {
     /// The engine.
     pub engine: &'a dyn ContainerEngine,
     /// The stack that runs.
-    pub stack: &'a Stack,
+    pub stack: Stack,
     /// Which database.
     pub backup: &'a Backup,
 }
@@ -122,7 +122,7 @@ impl Postgres<'_> {
             let mut out = io::BufWriter::with_capacity(1 << 16, &mut *file);
             let dumped = self
                 .engine
-                .exec(self.stack, &self.backup.service, &command, None, &mut out);
+                .exec(&self.stack, &self.backup.service, &command, None, &mut out);
             out.flush()?;
             drop(out);
             if let Err(error) = dumped.and_then(|()| expect_complete(file, path)) {
@@ -174,7 +174,7 @@ impl Postgres<'_> {
             &restoring,
         ];
         self.engine.exec(
-            self.stack,
+            &self.stack,
             &self.backup.service,
             &command,
             Some(&mut dump),
@@ -246,7 +246,7 @@ impl Postgres<'_> {
         let mut input = sql.as_bytes().chain(&b";\n"[..]);
         let mut answer = Vec::new();
         self.engine.exec(
-            self.stack,
+            &self.stack,
             &self.backup.service,
             &command,
             Some(&mut input),

@@ -63,7 +63,7 @@ impl Updater<'_> {
     /// Compose fails.
     pub fn stop(&mut self) -> Result<()> {
         match self.store.current()? {
-            Some(current) => self.engine.stop(&release::stack(self.config, &current), Services::All),
+            Some(current) => self.engine.stop(&release::stack(self.config, &current)),
             None => Ok(()),
         }
     }

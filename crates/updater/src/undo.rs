@@ -121,13 +121,8 @@ impl Updater<'_> {
             && let Some(database) = &update.facts.database
         {
             self.stop_all_but_the_database(update, &to)?;
-            let stack = release::stack(self.config, &to);
-            let postgres = Postgres {
-                engine: self.engine,
-                stack: &stack,
-                backup: database,
-            };
-            self.start_database(&to, &postgres)?;
+            let postgres = self.postgres(&to, database);
+            self.start_database(&postgres)?;
             postgres.take_back(replaced)?;
             self.store.set_data(&to.data)?;
         }
@@ -151,13 +146,8 @@ impl Updater<'_> {
         crash::point("new services stopped");
         // The old version's files first: its database server must read what is there.
         release::put_in_place(self.config, before)?;
-        let stack = release::stack(self.config, before);
-        let postgres = Postgres {
-            engine: self.engine,
-            stack: &stack,
-            backup: database,
-        };
-        self.start_database(before, &postgres)?;
+        let postgres = self.postgres(before, database);
+        self.start_database(&postgres)?;
         postgres.replace(dump, replaced)?;
         self.store
             .set_data(update.facts.data_before.as_ref().unwrap_or(&before.data))?;
@@ -165,14 +155,13 @@ impl Updater<'_> {
         Ok(())
     }
 
-    fn start_database(&self, release: &Release, postgres: &Postgres<'_>) -> Result<()> {
-        let stack = release::stack(self.config, release);
-        let only = [postgres.backup.service.clone()];
-        self.engine.up(&stack, Services::Only(&only))?;
+    fn start_database(&self, postgres: &Postgres<'_>) -> Result<()> {
+        let only = vec![postgres.backup.service.clone()];
+        self.engine.up(&postgres.stack, Services::Only(&only))?;
         let question = Question {
-            stack,
+            stack: postgres.stack.clone(),
             health: None,
-            only: Some(only.to_vec()),
+            only: Some(only),
             migrates: None,
         };
         health::wait(self.engine, self.clock, &question, &mut |_| {})?;

@@ -124,7 +124,7 @@ fn a_day(kind: Kind) {
     in_use(&lab, &id.to_string());
     recreated_by_half(&lab, &stack);
 
-    docker.stop(&stack, Services::All).unwrap();
+    docker.stop(&stack).unwrap();
     let stopped = docker.containers(&stack).unwrap();
     assert!(stopped.len() == 2 && stopped.iter().all(|container| !container.running));
     assert!(docker.ask_health(&stack, &health("web", "/health")).is_err());

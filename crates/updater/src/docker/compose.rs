@@ -16,7 +16,7 @@ use std::{
 use super::{Docker, containers, project};
 use crate::{
     Result,
-    containers::{ContainerEngine as _, Input, Services, Stack},
+    containers::{ContainerFacts, Input, Services, Stack},
     process::{self, ProcessError},
 };
 
@@ -34,6 +34,14 @@ const STALE: usize = 16;
 
 /// What `docker` gets of the environment.
 const KEPT: [&str; 4] = ["PATH", "HOME", "DOCKER_CONFIG", "TMPDIR"];
+
+/// What Compose makes anew.
+pub(super) struct Changes {
+    /// These services, in order.
+    pub(super) services: Vec<String>,
+    /// Whether they come up before all others: [`project::come_first`].
+    come_first: bool,
+}
 
 impl Docker {
     /// The Compose plugin's version, if there is one.
@@ -70,12 +78,26 @@ impl Docker {
     /// once, also stops and recreates whatever depends on what it recreates. Where a service is gone, only the look at
     /// all of them removes its containers, and what they hold may be what a changed service waits for.
     pub(super) fn compose_up_all(&self, stack: &Stack) -> Result<()> {
-        let changed = self.changed(stack)?;
-        let made = containers::definitions(&self.api, &self.project_name(stack)?)?;
-        if project::come_first(&changed, &made, &self.ask_project(stack)?.services) {
-            self.compose_up(stack, Services::Only(&changed))?;
+        if let Some(changes) = self.changes(stack)?.filter(|changes| changes.come_first) {
+            self.compose_up(stack, Services::Only(&changes.services))?;
         }
         self.compose_up(stack, Services::All)
+    }
+
+    /// What is made anew; none if nothing is.
+    pub(super) fn changes(&self, stack: &Stack) -> Result<Option<Changes>> {
+        let wanted = self.compose_hashes(stack)?;
+        let made = containers::definitions(&self.api, &self.project_name(stack)?)?;
+        let changed = project::changed(&wanted, &made);
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let all = self.ask_project(stack)?.services;
+        let services = project::with_dependents(changed, &all);
+        Ok(Some(Changes {
+            come_first: project::come_first(&services, &made, &all),
+            services,
+        }))
     }
 
     pub(super) fn compose_up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
@@ -104,26 +126,17 @@ impl Docker {
         }
     }
 
-    pub(super) fn compose_stop(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
-        let stopped = match services {
-            Services::All => self.change(stack, &["stop"], services),
-            // By their containers: Compose knows only the services of the files that are in place.
-            Services::Only(names) => {
-                let mut command = self.program();
-                command.arg("stop");
-                let containers = self.containers(stack)?;
-                let mut ours = containers
-                    .iter()
-                    .filter(|container| names.contains(&container.service))
-                    .peekable();
-                if ours.peek().is_none() {
-                    return Ok(());
-                }
-                command.args(ours.map(|container| &container.id));
-                process::execute(command, CHANGE)
-            }
-        };
-        stopped.map_err(|error| project::redacted(error, stack))
+    pub(super) fn compose_stop(&self, stack: &Stack) -> Result<()> {
+        self.change(stack, &["stop"], Services::All)
+            .map_err(|error| project::redacted(error, stack))
+    }
+
+    pub(super) fn docker_stop(&self, containers: &[ContainerFacts]) -> Result<()> {
+        let mut command = self.program();
+        command
+            .arg("stop")
+            .args(containers.iter().map(|container| &container.id));
+        Ok(process::execute(command, CHANGE)?)
     }
 
     /// Never with `--volumes`: they are the product's data.

@@ -138,13 +138,7 @@ impl ContainerEngine for Docker {
     }
 
     fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
-        let wanted = self.compose_hashes(stack)?;
-        let made = containers::definitions(&self.api, &self.project_name(stack)?)?;
-        let changed = project::changed(&wanted, &made);
-        if changed.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(project::with_dependents(changed, &self.ask_project(stack)?.services))
+        Ok(self.changes(stack)?.map(|changes| changes.services).unwrap_or_default())
     }
 
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
@@ -154,8 +148,12 @@ impl ContainerEngine for Docker {
         }
     }
 
-    fn stop(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
-        self.compose_stop(stack, services)
+    fn stop(&self, stack: &Stack) -> Result<()> {
+        self.compose_stop(stack)
+    }
+
+    fn stop_containers(&self, containers: &[ContainerFacts]) -> Result<()> {
+        self.docker_stop(containers)
     }
 
     fn down(&self, stack: &Stack) -> Result<()> {

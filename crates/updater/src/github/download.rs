@@ -146,7 +146,7 @@ impl GitHub<'_> {
     /// Gives back the disk space that was reserved for what has not come. What has come stays, for another try.
     fn release(&self, store: &Store, id: i64) -> Result<()> {
         for download in store.download(id)? {
-            let path = self.hidden(&download);
+            let path = hidden(self.config, &download);
             let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| {
                 let length = file.metadata()?.len();
                 file.set_len(length)
@@ -273,8 +273,7 @@ impl GitHub<'_> {
     /// Whether the rest of the files fits on the disk.
     fn expect_space(&self, store: &Store, id: i64) -> Result<()> {
         let folder = self.config.downloads();
-        let stat = rustix::fs::statvfs(&folder).map_err(|error| Error::io("measure", &folder)(error.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free = files::free_bytes(&folder).map_err(Error::io("measure", &folder))?;
         let mut needed: u64 = 0;
         for download in store.download(id)? {
             // With what was reserved when it was begun before ([`Fetch::run`]), which is not free any more.
@@ -324,7 +323,7 @@ impl GitHub<'_> {
             return Err(Error::refused("there is nothing to download", "updater check"));
         };
         for download in parts.iter().chain([first]) {
-            let hidden = self.hidden(download);
+            let hidden = hidden(self.config, download);
             // After an interruption some have theirs already.
             if hidden.exists() {
                 files::rename(&hidden, &self.shown(download))?;
@@ -344,7 +343,7 @@ impl GitHub<'_> {
 
     /// Where a file lies: under its own name only after an interruption while files were given theirs.
     fn place(&self, download: &Download) -> PathBuf {
-        let (hidden, shown) = (self.hidden(download), self.shown(download));
+        let (hidden, shown) = (hidden(self.config, download), self.shown(download));
         let is_whole = download.at == download.file.size;
         if is_whole && !hidden.exists() && shown.exists() {
             shown
@@ -355,10 +354,6 @@ impl GitHub<'_> {
 
     fn shown(&self, download: &Download) -> PathBuf {
         self.config.downloads().join(&download.file.name)
-    }
-
-    fn hidden(&self, download: &Download) -> PathBuf {
-        hidden(self.config, download)
     }
 }
 

@@ -210,7 +210,11 @@ impl ContainerEngine for Engine {
         unreachable!()
     }
 
-    fn stop(&self, _: &Stack, _: Services<'_>) -> Result<()> {
+    fn stop_containers(&self, _: &[ContainerFacts]) -> Result<()> {
+        unreachable!()
+    }
+
+    fn stop(&self, _: &Stack) -> Result<()> {
         unreachable!()
     }
 

@@ -442,12 +442,19 @@ impl ContainerEngine for World {
         })
     }
 
-    fn stop(&self, _stack: &Stack, services: Services<'_>) -> Result<()> {
+    fn stop(&self, _stack: &Stack) -> Result<()> {
         self.effect("stop", |machine| {
-            for (name, container) in &mut machine.containers {
-                if services == Services::All || matches!(services, Services::Only(names) if names.contains(name)) {
-                    container.running = false;
-                }
+            for container in machine.containers.values_mut() {
+                container.running = false;
+            }
+            Ok(())
+        })
+    }
+
+    fn stop_containers(&self, containers: &[ContainerFacts]) -> Result<()> {
+        self.effect("stop", |machine| {
+            for stopped in containers {
+                machine.containers.get_mut(&stopped.service).unwrap().running = false;
             }
             Ok(())
         })

@@ -20,7 +20,7 @@ use bundle::{
 use tokio::sync::mpsc;
 
 use super::{app::App, claim, refusal::Refusal};
-use crate::{Error, config::Config, preflight::WATERMARK};
+use crate::{Error, config::Config, files, preflight::WATERMARK};
 
 /// What the names of files begin with that are received in one request: hidden ones.
 pub(super) const PREFIX: &str = ".partial-upload-";
@@ -240,8 +240,7 @@ impl Feed {
 /// Refuses what the disk cannot take; `expected` bytes are to come beside `pledged` ones.
 pub(super) fn expect_room(config: &Config, expected: u64, pledged: u64) -> Result<(), Refusal> {
     let folder = config.updates();
-    let stat = rustix::fs::statvfs(&folder).map_err(|error| failed("measure", &folder, error.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = files::free_bytes(&folder).map_err(|error| failed("measure", &folder, error))?;
     match expected.saturating_add(pledged).saturating_add(WATERMARK) <= free {
         true => Ok(()),
         false => Err(Refusal::new(
