@@ -114,10 +114,13 @@ pub fn torture(root: &Path) -> Result<()> {
 pub fn setup(root: &Path, mode: Mode) -> Result<()> {
     setup::run(root, mode)?;
     let workspace = pipeline::facts::Workspace::read(root)?;
-    if mode == Mode::Plan || pipeline::keys::load(&workspace).is_ok() || pipeline::keys::file(&workspace)?.exists() {
+    if mode == Mode::Plan
+        || pipeline::pack::keys::load(&workspace).is_ok()
+        || pipeline::pack::keys::file(&workspace)?.exists()
+    {
         return Ok(());
     }
-    let (public, path) = pipeline::keys::make(&workspace, true)?;
+    let (public, path) = pipeline::pack::keys::make(&workspace, true)?;
     eprintln!(
         "made a signing key for this machine: {} (public key {public})",
         path.display()
@@ -173,11 +176,11 @@ fn generated(root: &Path) -> Result<()> {
     let path = root.join("docs/src/reference/declaration.schema.json");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
-        text == pipeline::schema::text(),
+        text == pipeline::declaration::schema::text(),
         "{} is not up to date\n  hint: cargo xtask schema > docs/src/reference/declaration.schema.json",
         path.display()
     );
-    pipeline::registry::check_lock(&pipeline::facts::Workspace::read(root)?)?;
+    pipeline::fetch::check_lock(&pipeline::facts::Workspace::read(root)?)?;
     Ok(())
 }
 

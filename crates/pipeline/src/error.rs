@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{Problem, process::ProcessError};
+use crate::{Problem, system::process::ProcessError};
 
 const MAKE_ROOM: &str = "free some space and run the same command again: it goes on where it stopped";
 

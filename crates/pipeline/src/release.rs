@@ -17,21 +17,22 @@ use bundle::{Digest, PackError};
 use serde::Serialize;
 
 use crate::{
-    Error, Problem, Result, bake, check,
-    collect::{self, Collected},
-    exclusive::Exclusive,
+    Error, Problem, Result,
+    build::{
+        buildx::{self, Machine},
+        exclusive::Exclusive,
+    },
+    collect::{self, Collected, layers::LayerStore, layout::Layout, part},
     facts::{Facts, Workspace},
-    fsx, interrupt, keys,
-    keys::Signer,
-    layers::LayerStore,
-    layout::Layout,
-    machine::{self, Machine},
-    manifest::{self, BundleFile},
-    pack::{Packed, Packer, Present, hash_file},
-    part,
-    plan::{Output, Plan, Publication, Request, Step, is_bundle_of, plan},
+    pack::{
+        Packed, Packer, Present, hash_file,
+        keys::{self, Signer},
+        manifest::{self, BundleFile},
+    },
+    plan::{Output, Plan, Publication, Request, Step, bake, is_bundle_of, plan},
+    preflight,
     publish::{self, Patience, Published, Session},
-    report::Progress,
+    system::{files, interrupt, report::Progress},
 };
 
 /// What a release left behind.
@@ -75,7 +76,7 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(Error::Problems(problems)) => problems,
         Err(error) => return Err(error),
     };
-    problems.extend(check::folders(workspace));
+    problems.extend(preflight::folders(workspace));
     problems.extend(machine_problems(workspace, request));
     problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
     problems.extend(keys::exposed(workspace));
@@ -98,7 +99,7 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         let machine = scope.spawn(|| machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
-    let mut problems = check::folders(workspace);
+    let mut problems = preflight::folders(workspace);
     problems.extend(machine.unwrap_or_default());
     let signer = match request.output {
         Output::Bundles => {
@@ -118,7 +119,7 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
         return Err(Error::Problems(errors));
     }
     for warning in plan.warnings.iter().chain(&warnings) {
-        crate::report::note(warning);
+        crate::system::report::note(warning);
     }
     // A wrong token or a missing tag is not found out after an hour of building.
     let session = match (&request.publish, &facts.git) {
@@ -175,7 +176,7 @@ fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
     } else {
         &request.platforms
     };
-    check::machine(
+    preflight::machine(
         &Machine::inspect(&workspace.state, request.builder.as_deref()),
         platforms,
     )
@@ -207,7 +208,7 @@ impl Execution<'_> {
             } => {
                 self.progress.step("building images");
                 match self.build(bake, builder.as_deref(), *no_cache) {
-                    Err(Error::Build(error)) if !no_cache && machine::is_damaged_cache(&error) => {
+                    Err(Error::Build(error)) if !no_cache && buildx::is_damaged_cache(&error) => {
                         self.progress
                             .step("the build cache is damaged, as a killed build leaves it; building without it");
                         self.build(bake, builder.as_deref(), true)
@@ -290,7 +291,7 @@ impl Execution<'_> {
         let built = thread::scope(|scope| {
             scope.spawn(|| store.compress_early(&layouts, &done));
             scope.spawn(|| *present = Present::read(bundles));
-            let built = machine::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
+            let built = buildx::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
             done.store(true, Ordering::Relaxed);
             built
         });
@@ -373,8 +374,10 @@ impl Execution<'_> {
         if packed.unchanged {
             self.progress.step(format_args!("{name} is up to date"));
         } else {
-            self.progress
-                .step(format_args!("{name} written, {}", crate::report::bytes(packed.size)));
+            self.progress.step(format_args!(
+                "{name} written, {}",
+                crate::system::report::bytes(packed.size)
+            ));
         }
         self.released.bundles.push(packed);
         Ok(())
@@ -419,7 +422,7 @@ impl Execution<'_> {
         if let Some(installer) = self.files.iter().find(|file| file.record.name.as_str() == "install.sh")
             && let bundle::pack::Content::Bytes(script) = &installer.file.content
         {
-            fsx::write_atomically(&self.workspace.dist.join("install.sh"), script)?;
+            files::write_atomically(&self.workspace.dist.join("install.sh"), script)?;
             lines.push(("install.sh".to_owned(), installer.record.sha256.0.hex()));
         }
         lines.extend(self.other_bundles(path, &lines)?);
@@ -431,7 +434,7 @@ impl Execution<'_> {
         if fs::read_to_string(path).ok().as_deref() == Some(&text) {
             return Ok(());
         }
-        fsx::write_atomically(path, text.as_bytes())
+        files::write_atomically(path, text.as_bytes())
     }
 
     /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::process;
+use pipeline::system::process;
 use xshell::{Shell, cmd};
 
 use super::Running;

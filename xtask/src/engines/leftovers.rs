@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use pipeline::process;
+use pipeline::system::process;
 use xshell::{Shell, cmd};
 
 /// The files in an engine's runtime folder that name a process. The number may be a killed one's, whose parent has not

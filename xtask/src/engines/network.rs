@@ -1,7 +1,7 @@
 //! The bridge and the addresses of one engine.
 
 use anyhow::{Context as _, Result};
-use pipeline::process;
+use pipeline::system::process;
 use xshell::{Shell, cmd};
 
 use super::Kind;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use pipeline::process;
+use pipeline::system::process;
 use xshell::{Cmd, Shell, cmd};
 
 use super::{

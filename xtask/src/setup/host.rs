@@ -3,7 +3,7 @@
 //! Only those that need to fit the machine's own libraries or kernel; everything else is unpacked into the cache.
 
 use anyhow::{Context as _, Result};
-use pipeline::process::{self, Live};
+use pipeline::system::process::{self, Live};
 use xshell::{Shell, cmd};
 
 /// What engines run (`iptables`, `iproute2`, `runc`) and link (`libdevmapper`), what makes root file systems

@@ -18,8 +18,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use bundle::{Digest, Platform};
 use pipeline::{
-    process,
-    vendor::{Vendor, VendoredImage},
+    facts::vendored::{Vendor, VendoredImage},
+    system::process,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

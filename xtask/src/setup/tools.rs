@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use pipeline::process;
+use pipeline::system::process;
 use xshell::{Shell, cmd};
 
 use super::{

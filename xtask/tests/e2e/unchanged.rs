@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use bundle::Digest;
-use pipeline::vendor::{Vendor, VendoredImage};
+use pipeline::facts::vendored::{Vendor, VendoredImage};
 
 use crate::support::{
     files::{change_a_byte, manifest, sha256, snapshot},

@@ -7,7 +7,11 @@ use semver::Version;
 use xshell::Shell;
 
 use super::{out, version, workspace};
-use crate::{Error, Result, changelog, facts::Facts, fsx, git::Git, report::note};
+use crate::{
+    Error, Result,
+    facts::{Facts, changelog, git::Git},
+    system::{files, report::note},
+};
 
 /// The file, where none is declared.
 const FILE: &str = "CHANGELOG.md";
@@ -44,7 +48,7 @@ pub(super) fn run(args: &ChangelogArgs) -> Result<()> {
         .map_err(|error| wrong(path.clone())(error.to_string()))?;
     let commits = changelog::from_commits(&sh, &workspace.root, &args.version)?;
     let written = changelog::with_version(&text, &args.version, &date, &commits).map_err(wrong(path.clone()))?;
-    fsx::write_atomically(&path, written.as_bytes())?;
+    files::write_atomically(&path, written.as_bytes())?;
     note(format_args!(
         "{file} has a section for {}; read it, and commit it",
         args.version

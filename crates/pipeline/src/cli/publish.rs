@@ -8,7 +8,7 @@ use super::{json, out, workspace};
 use crate::{
     Result,
     publish::{self, Patience, PublishError, Published, Session, Target},
-    report::note,
+    system::report::note,
 };
 
 /// What can be said about a publication.

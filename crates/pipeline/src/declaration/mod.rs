@@ -2,7 +2,9 @@
 //!
 //! [`raw`] is the shape that may be written; [`Declaration::parse`] checks it and gives the shape that the
 //! rest of the pipeline works with, in which nothing contradicts anything. Files that the declaration
-//! names are looked at later, by [`crate::facts`] and [`crate::check`].
+//! names are looked at later, by [`crate::facts`] and [`crate::preflight`].
+
+pub mod schema;
 
 mod check;
 pub mod raw;

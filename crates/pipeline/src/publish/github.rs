@@ -19,7 +19,7 @@ use super::{
     upload,
     wanted::{Asset, Wanted},
 };
-use crate::{Error, report::Bar};
+use crate::{Error, system::report::Bar};
 
 /// What GitHub asks for where a secondary limit comes without `retry-after`.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! Which bundles may be published, judged by what their manifests say. No I/O.
 //!
-//! `release --publish` refuses the same before it builds ([`crate::check`]). Here it is refused for bundles that are there
+//! `release --publish` refuses the same before it builds ([`crate::preflight`]). Here it is refused for bundles that are there
 //! already, whoever made them and wherever their parts were built.
 
 use std::path::PathBuf;
@@ -105,7 +105,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixture;
+    use crate::tests::fixture;
 
     fn manifest(change: Value) -> (PathBuf, Manifest) {
         let mut value = json!({

@@ -49,7 +49,11 @@ use self::{
     reconcile::{Found, FoundRelease, reconcile},
     retry::Retries,
 };
-use crate::{Result, facts::Workspace, interrupt, report::Progress};
+use crate::{
+    Result,
+    facts::Workspace,
+    system::{interrupt, report::Progress},
+};
 
 /// A publication that needs more looks than this fights with somebody.
 const MOST_PASSES: u32 = 50;
@@ -308,7 +312,7 @@ impl Run<'_> {
     }
 
     async fn upload(&mut self, release: &FoundRelease, asset: &Asset) -> Result<(), Failure> {
-        let size = crate::report::bytes(asset.size);
+        let size = crate::system::report::bytes(asset.size);
         self.progress.step(format_args!("uploading {}, {size}", asset.name));
         let bar = self.progress.bytes("uploading", asset.size);
         let uploaded = self.github.upload(release, asset, &bar).await;
@@ -357,7 +361,7 @@ impl fmt::Display for Plan {
                 "  {}  {}  {}",
                 asset.digest,
                 asset.name,
-                crate::report::bytes(asset.size)
+                crate::system::report::bytes(asset.size)
             )?;
         }
         if self.actions.is_empty() {

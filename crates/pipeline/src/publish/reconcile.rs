@@ -211,7 +211,7 @@ impl fmt::Display for Action {
             Self::CreateDraft => f.write_str("make a draft"),
             Self::DeleteDraft { id } => write!(f, "delete the second draft {id}"),
             Self::DeleteAsset { name, why, .. } => write!(f, "delete {name}: {why}"),
-            Self::Upload { asset, size, .. } => write!(f, "upload {asset}, {}", crate::report::bytes(*size)),
+            Self::Upload { asset, size, .. } => write!(f, "upload {asset}, {}", crate::system::report::bytes(*size)),
             Self::Publish { latest, .. } => {
                 let latest = if *latest { "as the latest" } else { "not as the latest" };
                 write!(f, "look again, and publish {latest} if nothing else is left to do")

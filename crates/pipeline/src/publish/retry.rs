@@ -6,7 +6,7 @@ use super::{
     PublishError,
     github::{Failure, Reason},
 };
-use crate::{Error, Result, interrupt};
+use crate::{Error, Result, system::interrupt};
 
 /// How long things may take, and how often they are tried.
 #[derive(Clone, Copy, Debug)]

@@ -89,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixture;
+    use crate::tests::fixture;
 
     fn find(declared: Option<&str>, variables: &[(&str, &str)]) -> Result<(String, String, String), String> {
         let mut declaration = fixture::declaration();

@@ -24,7 +24,10 @@ use super::{
     github::{Failure, Reason},
     wanted::{Asset, Content},
 };
-use crate::{Error, interrupt, report::Bar};
+use crate::{
+    Error,
+    system::{interrupt, report::Bar},
+};
 
 /// The bytes that are read at once.
 const PIECE: usize = 256 * 1024;

@@ -23,9 +23,12 @@ use super::{PublishError, Request, Target, guard, notes, tag_of};
 use crate::{
     Error, Result,
     facts::Workspace,
-    inspect, interrupt,
+    inspect::{
+        self,
+        sbom::{self, Sbom},
+    },
     pack::hash_file,
-    sbom::{self, Sbom},
+    system::interrupt,
 };
 
 /// The name of the file with all checksums.
@@ -132,7 +135,7 @@ impl Asset {
             return Some("it is empty, which GitHub refuses".to_owned());
         }
         (self.size > DEFAULT_PART_SIZE).then(|| {
-            let size = crate::report::bytes(self.size);
+            let size = crate::system::report::bytes(self.size);
             format!("it has {size}, and GitHub takes less than 2 GiB")
         })
     }

@@ -1,0 +1,4 @@
+//! Docker: building the images of a release with `docker buildx bake`.
+
+pub mod buildx;
+pub(crate) mod exclusive;
