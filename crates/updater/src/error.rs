@@ -8,7 +8,7 @@ use std::{
 use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
 use serde::Serialize;
 
-use crate::{github::Fault, process::ProcessError, state::IllegalTransition};
+use crate::{github::Fault, state::IllegalTransition, system::process::ProcessError};
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

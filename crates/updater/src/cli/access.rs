@@ -14,7 +14,7 @@ use crate::{
     Error, Result,
     config::Config,
     containers::stamp,
-    release,
+    stack::release,
     store::{Audit, Store, Token},
 };
 

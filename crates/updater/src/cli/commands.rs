@@ -20,16 +20,13 @@ use super::{
 use crate::{
     Error, Exit, Result,
     config::Config,
-    containers::{ContainerEngine, SystemClock},
+    containers::{ContainerEngine, SystemClock, docker::Docker},
     daemon,
-    docker::Docker,
-    engine::Updater,
+    engine::{Updater, lock::Lock, preflight::Permissions, self_update},
     github::worker,
-    lock::Lock,
-    preflight::Permissions,
-    release, self_update,
+    stack::{release, trust},
     store::Store,
-    trust, web,
+    web,
 };
 
 /// Does what the arguments say, and gives how it ended.

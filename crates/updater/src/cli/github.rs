@@ -20,8 +20,8 @@ use crate::{
     Error, Result,
     config::Config,
     containers::SystemClock,
+    engine::preflight::Permissions,
     github::{Check, Found, GitHub, Then},
-    preflight::Permissions,
     state::Phase,
     store::{Store, Update},
 };

@@ -15,8 +15,9 @@ use crate::{
     Error, Result,
     config::Config,
     containers::SystemClock,
-    install::{self, Installed, admin, uninstall},
-    trust,
+    install::{self, Installed, uninstall},
+    stack::trust,
+    web::access::password,
 };
 
 /// Shown below the help of `updater install`.
@@ -166,6 +167,6 @@ pub(super) fn uninstall(config: &Config, arguments: &UninstallArguments) -> Resu
 }
 
 pub(super) fn reset_password(config: &Config) -> Result<()> {
-    let password = admin::reset(config)?;
+    let password = password::reset(config)?;
     out(format_args!("user admin, password: {password}"))
 }

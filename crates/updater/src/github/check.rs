@@ -127,7 +127,7 @@ impl GitHub<'_> {
     }
 
     /// The release of a version: the one that the last check found, or else GitHub is asked.
-    pub(super) fn find(&self, store: &mut Store, version: &Version, again: bool) -> Result<Found> {
+    pub(crate) fn find(&self, store: &mut Store, version: &Version, again: bool) -> Result<Found> {
         let known = self.memory(store)?.check.latest;
         if let Some(found) = known.filter(|found| !again && found.version == *version && found.bundle.is_some()) {
             return Ok(found);

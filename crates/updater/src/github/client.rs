@@ -20,8 +20,8 @@ use super::{
     fault::Fault,
     releases::{Release, RemoteFile},
     resume::{self, Place},
-    settings::{Base, Settings},
 };
+use crate::config::github::{Base, Settings};
 use crate::{Error, Result};
 
 /// The form of the API that we speak.
@@ -67,7 +67,7 @@ impl Patience {
 }
 
 /// Speaks to GitHub.
-pub(super) struct Client {
+pub(crate) struct Client {
     runtime: Runtime,
     http: reqwest::Client,
     base: Base,
@@ -76,7 +76,7 @@ pub(super) struct Client {
 }
 
 /// The releases of a repository.
-pub(super) enum Releases {
+pub(crate) enum Releases {
     /// They are what they were.
     Unchanged,
     /// They are these.
@@ -89,13 +89,13 @@ pub(super) enum Releases {
 }
 
 /// A file that comes.
-pub(super) struct Coming<'a> {
+pub(crate) struct Coming<'a> {
     client: &'a Client,
     response: Response,
     /// The place in the file that it begins at.
-    pub(super) from: u64,
+    pub(crate) from: u64,
     /// What the content is known by, to go on with it later.
-    pub(super) etag: Option<String>,
+    pub(crate) etag: Option<String>,
 }
 
 impl Client {
@@ -103,7 +103,7 @@ impl Client {
     ///
     /// # Errors
     /// The token or the certificate cannot be used.
-    pub(super) fn new(settings: &Settings, patience: Patience) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, patience: Patience) -> Result<Self> {
         let unusable = |why: &dyn std::fmt::Display| Fault::Unreadable(format!("no connection can be made: {why}"));
         let base = settings.api.base().map_err(|error| unusable(&error))?;
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
@@ -150,7 +150,7 @@ impl Client {
     }
 
     /// All releases of `repository`; with an `etag` of before, only whether they have changed.
-    pub(super) fn releases(&self, repository: &str, etag: Option<&str>) -> Result<Releases, Fault> {
+    pub(crate) fn releases(&self, repository: &str, etag: Option<&str>) -> Result<Releases, Fault> {
         let path = format!("repos/{repository}/releases?per_page={PER_PAGE}");
         let mut next = Some(
             self.base
@@ -198,7 +198,7 @@ impl Client {
     }
 
     /// The content of a small file, such as one of checksums.
-    pub(super) fn small(&self, file: &RemoteFile) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn small(&self, file: &RemoteFile) -> Result<Vec<u8>, Fault> {
         let mut coming = self.file(file, &Place::default())?;
         let mut bytes = Vec::new();
         while let Some(chunk) = coming.next()? {
@@ -211,7 +211,7 @@ impl Client {
     }
 
     /// A file from a place on, or from its beginning if it is not what it was.
-    pub(super) fn file(&self, file: &RemoteFile, place: &Place) -> Result<Coming<'_>, Fault> {
+    pub(crate) fn file(&self, file: &RemoteFile, place: &Place) -> Result<Coming<'_>, Fault> {
         // Only the API knows our token, and only it shows what is private.
         let address = if self.token.is_some() {
             &file.url
@@ -279,7 +279,7 @@ impl Client {
 
 impl Coming<'_> {
     /// The next bytes; none at the end.
-    pub(super) fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
         let chunk = self.client.runtime.block_on(self.response.chunk());
         chunk.map_err(|error| Fault::of_connection(&error, self.client.patience.stall))
     }

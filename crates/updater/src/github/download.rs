@@ -24,14 +24,14 @@ use super::{
     schedule::doubled,
 };
 use crate::{
-    Error, Result, bundle_files,
+    Error, Result,
     config::Config,
-    crash, files,
-    lock::Lock,
-    preflight::WATERMARK,
-    progress::Progress,
+    control::progress::Progress,
+    engine::{lock::Lock, preflight::WATERMARK},
+    stack::bundle_files,
     state::{Event, Phase},
     store::{Change, Download, NewUpdate, Store, Update},
+    system::{crash, files},
 };
 
 /// The wait after a first failure while somebody watches; it doubles with each that follows.
@@ -374,7 +374,7 @@ pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
 }
 
 /// Whether a download goes on by itself after this.
-pub(super) fn goes_on(error: &Error) -> bool {
+pub(crate) fn goes_on(error: &Error) -> bool {
     matches!(error, Error::GitHub(fault) if fault.passes() || matches!(fault, Fault::Changed { .. }))
 }
 
@@ -382,7 +382,7 @@ pub(super) fn goes_on(error: &Error) -> bool {
 ///
 /// # Errors
 /// The folder or the record cannot be used.
-pub(super) fn clean(config: &Config, store: &Store) -> Result<()> {
+pub(crate) fn clean(config: &Config, store: &Store) -> Result<()> {
     let folder = config.downloads();
     let mut needed = BTreeSet::new();
     for update in store.updates()? {

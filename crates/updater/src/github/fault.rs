@@ -93,7 +93,7 @@ impl Fault {
     }
 
     /// What an answer means that is none of success.
-    pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], what: &str) -> Self {
+    pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], what: &str) -> Self {
         let text = || describe(status, body);
         match status.as_u16() {
             403 | 429 if let Some(wait) = wait_of(status, headers, body) => Self::Limited(wait),
@@ -105,7 +105,7 @@ impl Fault {
     }
 
     /// What an error of the connection means. `stall` is how long nothing may come.
-    pub(super) fn of_connection(error: &reqwest::Error, stall: Duration) -> Self {
+    pub(crate) fn of_connection(error: &reqwest::Error, stall: Duration) -> Self {
         let why = match error.url().and_then(|url| url.host_str()) {
             Some(host) if is_lookup(error) => format!("nobody knows where {host} is"),
             _ => cause(error),

@@ -18,22 +18,23 @@ use super::{
     resume::{self, Place},
 };
 use crate::{
-    Error, Result, crash,
-    progress::Progress,
+    Error, Result,
+    control::progress::Progress,
     store::{Download, Store},
+    system::crash,
 };
 
 /// What may have to be fetched twice after a power cut, in bytes.
-pub(super) const STEP: u64 = 4 << 20;
+pub(crate) const STEP: u64 = 4 << 20;
 
 /// A file that is being fetched.
-pub(super) struct Fetch<'a> {
-    pub(super) github: GitHub<'a>,
-    pub(super) store: &'a mut Store,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) update: i64,
+pub(crate) struct Fetch<'a> {
+    pub(crate) github: GitHub<'a>,
+    pub(crate) store: &'a mut Store,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) update: i64,
     /// Its position among the files of its bundle.
-    pub(super) position: usize,
+    pub(crate) position: usize,
 }
 
 /// What is known of the file while it comes.
@@ -50,7 +51,7 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// What GitHub, the connection or the disk do; what has come until then is kept. Nobody wants it any more.
-    pub(super) fn run(&mut self, download: &Download, path: &Path) -> Result<()> {
+    pub(crate) fn run(&mut self, download: &Download, path: &Path) -> Result<()> {
         let mut sofar = self.what_is_here(download, path)?;
         if sofar.hasher.length() < download.file.size {
             reserve(&sofar.file, sofar.recorded, download.file.size).map_err(Error::io("make room for", path))?;

@@ -23,17 +23,14 @@
 //! Nothing is trusted that comes from there: digests only tell early that something is damaged. What counts is the
 //! signature of the bundle, which the updater checks as for any other.
 
-pub mod automatic;
 mod check;
 mod client;
 pub(crate) mod download;
 mod fault;
 mod file;
-mod releases;
+pub(crate) mod releases;
 mod resume;
 mod schedule;
-mod settings;
-mod window;
 pub mod worker;
 
 pub use self::{
@@ -42,9 +39,11 @@ pub use self::{
     download::Then,
     fault::Fault,
     releases::{Found, RemoteBundle, RemoteFile},
-    settings::{Api, Automatic, Channel, Settings},
-    window::Window,
     worker::Waker,
+};
+pub use crate::config::{
+    github::{Api, Automatic, Channel, Settings},
+    window::Window,
 };
 
 use bundle::Platform;

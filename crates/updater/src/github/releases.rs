@@ -12,7 +12,7 @@ use bundle::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::settings::Channel;
+use crate::config::github::Channel;
 
 /// What checksums of a release's files are called.
 const SUMS: &str = "SHA256SUMS";
@@ -22,7 +22,7 @@ const ENDINGS: [&str; 2] = ["tar.gz", "zip"];
 
 /// A release in GitHub's words (REST API, "List releases").
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Release {
+pub(crate) struct Release {
     tag_name: String,
     html_url: String,
     #[serde(default)]
@@ -49,10 +49,10 @@ struct Asset {
 
 /// What a device looks for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) product: &'a ProductName,
-    pub(super) platform: &'a Platform,
-    pub(super) channel: Channel,
+pub(crate) struct Wanted<'a> {
+    pub(crate) product: &'a ProductName,
+    pub(crate) platform: &'a Platform,
+    pub(crate) channel: Channel,
 }
 
 /// A release, as far as a device cares.
@@ -105,7 +105,7 @@ pub struct RemoteFile {
 }
 
 /// The newest release that is wanted.
-pub(super) fn newest(releases: &[Release], wanted: &Wanted<'_>) -> Option<Found> {
+pub(crate) fn newest(releases: &[Release], wanted: &Wanted<'_>) -> Option<Found> {
     let found = releases.iter().filter_map(|release| release.found(wanted));
     let found = found.filter(|found| wanted.channel == Channel::Prerelease || !found.prerelease);
     found.max_by(|a, b| {
@@ -115,13 +115,13 @@ pub(super) fn newest(releases: &[Release], wanted: &Wanted<'_>) -> Option<Found>
 }
 
 /// The release of a version, on whatever channel.
-pub(super) fn of_version(releases: &[Release], wanted: &Wanted<'_>, version: &Version) -> Option<Found> {
+pub(crate) fn of_version(releases: &[Release], wanted: &Wanted<'_>, version: &Version) -> Option<Found> {
     let found = releases.iter().filter_map(|release| release.found(wanted));
     found.into_iter().find(|found| found.version == *version)
 }
 
 /// The version that a tag names: `v2.1.0` or `2.1.0`.
-pub(super) fn version_of_tag(tag: &str) -> Option<Version> {
+pub(crate) fn version_of_tag(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
 }
 
@@ -190,7 +190,7 @@ impl Asset {
 }
 
 /// The digest of the file `name` in the text of a file of checksums, as `sha256sum` writes it.
-pub(super) fn digest_in_sums(text: &str, name: &str) -> Option<Digest> {
+pub(crate) fn digest_in_sums(text: &str, name: &str) -> Option<Digest> {
     text.lines().find_map(|line| {
         let (hex, file) = line.split_once(' ')?;
         // A space or a star says how it was read.
@@ -200,7 +200,7 @@ pub(super) fn digest_in_sums(text: &str, name: &str) -> Option<Digest> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;

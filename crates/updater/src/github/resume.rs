@@ -10,16 +10,16 @@ use super::{fault::Fault, releases::RemoteFile};
 
 /// How far a file is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// So many bytes are on the disk for good.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// What the content was known by when they came.
-    pub(super) etag: Option<String>,
+    pub(crate) etag: Option<String>,
 }
 
 impl Place {
     /// The name of the content, if it stands for every byte of it (RFC 9110, 8.8.3 and 13.1.5).
-    pub(super) fn strong_etag(&self) -> Option<&str> {
+    pub(crate) fn strong_etag(&self) -> Option<&str> {
         self.etag.as_deref().filter(|etag| !etag.starts_with("W/"))
     }
 }
@@ -28,7 +28,7 @@ impl Place {
 ///
 /// # Errors
 /// It sends something else than the file that was meant.
-pub(super) fn begins_at(
+pub(crate) fn begins_at(
     status: StatusCode,
     headers: &HeaderMap,
     etag: Option<&str>,
@@ -80,7 +80,7 @@ fn range(text: &str) -> Option<(u64, u64)> {
 }
 
 /// What a digest that was found says about a file.
-pub(super) fn judge(file: &RemoteFile, found: Digest) -> Result<(), Fault> {
+pub(crate) fn judge(file: &RemoteFile, found: Digest) -> Result<(), Fault> {
     match file.digest {
         Some(expected) if expected != found => Err(Fault::Damaged {
             name: file.name.clone(),

@@ -19,7 +19,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(15 * 60);
 
 /// When to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     interval: Duration,
     due: Duration,
     failures: u32,
@@ -28,7 +28,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The schedule at the start. `ago` is how long ago the last answer came; none if that is not known, or the time of
     /// day has gone back since. `now` is of a clock that never jumps, here and below.
-    pub(super) fn start(interval: Duration, ago: Option<Duration>, now: Duration, chance: u64) -> Self {
+    pub(crate) fn start(interval: Duration, ago: Option<Duration>, now: Duration, chance: u64) -> Self {
         let left = interval.saturating_sub(ago.unwrap_or(interval));
         let first = SETTLE + portion(SPREAD, chance);
         Self {
@@ -39,18 +39,18 @@ impl Schedule {
     }
 
     /// How long until it is time to ask.
-    pub(super) fn until_due(&self, now: Duration) -> Duration {
+    pub(crate) fn until_due(&self, now: Duration) -> Duration {
         self.due.saturating_sub(now)
     }
 
     /// An answer came: the next time is a tenth of the interval early or late.
-    pub(super) fn answered(&mut self, now: Duration, chance: u64) {
+    pub(crate) fn answered(&mut self, now: Duration, chance: u64) {
         self.failures = 0;
         self.due = now + self.interval - self.interval / 10 + portion(self.interval / 5, chance);
     }
 
     /// None came. `wait` is how long GitHub asks to wait, if it does.
-    pub(super) fn failed(&mut self, now: Duration, wait: Option<Duration>, chance: u64) {
+    pub(crate) fn failed(&mut self, now: Duration, wait: Option<Duration>, chance: u64) {
         let pause = doubled(FIRST_RETRY, self.failures, self.interval);
         self.failures = self.failures.saturating_add(1);
         let pause = pause.max(wait.unwrap_or_default());
@@ -59,7 +59,7 @@ impl Schedule {
 }
 
 /// `first`, doubled `times` times, but not more than `most`.
-pub(super) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+pub(crate) fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times.min(31))).min(most)
 }
 

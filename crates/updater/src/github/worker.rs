@@ -13,16 +13,17 @@ use std::{
 use bundle::Platform;
 
 use super::{
-    GitHub, automatic,
+    GitHub,
     download::{Then, clean, goes_on},
     fault::Fault,
     schedule::{Schedule, doubled},
 };
+use crate::daemon::automatic;
 use crate::{
     Error, Result,
     config::Config,
     containers::{Clock, SystemClock},
-    progress::Progress,
+    control::progress::Progress,
     state::Phase,
     store::{Store, Update},
 };
@@ -85,7 +86,7 @@ fn run(config: &Config, progress: &dyn Progress, inbox: &Receiver<()>) {
 #[cfg(test)]
 pub(crate) fn turn_for_test(config: &Config, clock: &dyn Clock) {
     let platform = Platform::host();
-    Worker::new(config, clock, &platform, &crate::progress::Silent).turn(0);
+    Worker::new(config, clock, &platform, &crate::control::progress::Silent).turn(0);
 }
 
 /// A random number.

@@ -14,14 +14,14 @@ use semver::Version;
 use super::Report;
 use crate::{
     Error, Result,
-    bundle_files::Bundle,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts, Services},
-    engine::Updater,
-    health::{self, Question},
-    load,
-    preflight::Permissions,
-    release,
+    engine::{Updater, preflight::Permissions},
+    stack::{
+        bundle_files::Bundle,
+        health::{self, Question},
+        load, release,
+    },
     store::{Release, Store, Update},
 };
 

@@ -15,7 +15,6 @@
 //!
 //! What it deliberately does not do: install anything that is there in another version, configure Docker, open ports.
 
-pub mod admin;
 mod apply;
 mod docker;
 mod keys;
@@ -43,20 +42,20 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    bundle_files::{self, Bundle},
-    config,
-    config::Config,
-    containers::{Clock, ContainerEngine},
-    docker::Docker,
-    files, github,
-    lock::Lock,
-    preflight::Permissions,
-    progress::Progress,
-    trust,
+    config::{self, Config},
+    containers::{Clock, ContainerEngine, docker::Docker},
+    control::progress::Progress,
+    engine::{lock::Lock, preflight::Permissions},
+    github,
+    stack::{
+        bundle_files::{self, Bundle},
+        trust,
+    },
+    system::files,
 };
 
-use self::admin::AdminPassword;
 pub(crate) use self::units::System;
+use crate::web::access::password::AdminPassword;
 
 /// Of a folder: only their owner, and root, may rename or remove the files in it (inode(7), `S_ISVTX`).
 const STICKY: u32 = 0o1000;
@@ -272,7 +271,7 @@ fn install(
         )),
     }
     // Last: whatever failed before would have been the end, and a password that was never shown.
-    let admin_password = admin::make_if_missing(&config)?;
+    let admin_password = crate::web::access::password::make_if_missing(&config)?;
     if admin_password.is_some() {
         report
             .made

@@ -11,20 +11,19 @@ use std::{fs, path::PathBuf};
 use serde::Serialize;
 
 use super::{
-    admin, program,
+    program,
     units::{self, System},
 };
+use crate::web::access::password;
 use crate::{
     Error, Result,
     config::{self, Config},
-    containers::{ContainerEngine, Stack},
-    crash,
-    docker::Docker,
-    files, load,
-    lock::Lock,
-    progress::Progress,
-    release,
+    containers::{ContainerEngine, Stack, docker::Docker},
+    control::progress::Progress,
+    engine::lock::Lock,
+    stack::{load, release},
     store::Store,
+    system::{crash, files},
 };
 
 /// What is taken away.
@@ -89,7 +88,7 @@ pub(crate) fn uninstall_with(
     remove_images(config, &mut store, engine, progress, &mut done)?;
     crash::point("images removed");
     if let Some(system) = system {
-        if let Some(link) = program::link_of(system, &crate::self_update::program(config)) {
+        if let Some(link) = program::link_of(system, &crate::engine::self_update::program(config)) {
             remove(link, &mut done)?;
         }
         let units = units::remove(config, system)?;
@@ -110,7 +109,7 @@ pub(crate) fn uninstall_with(
     }
     // The configuration is what says that something is installed, so it goes last.
     for path in [
-        admin::hash_file(config),
+        password::hash_file(config),
         config.trusted_keys(),
         config.etc.join(config::FILE),
     ] {

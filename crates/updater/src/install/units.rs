@@ -16,7 +16,12 @@ use std::{
 };
 
 use super::Report;
-use crate::{Result, config, config::Config, crash, files, process, self_update};
+use crate::{
+    Result,
+    config::{self, Config},
+    engine::self_update,
+    system::{crash, files, process},
+};
 
 /// The first line of our units.
 pub(super) const MARK: &str = "# Written by `updater install`; changes are lost. Use `systemctl edit` instead.";

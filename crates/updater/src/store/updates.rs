@@ -12,8 +12,9 @@ use super::{
     set,
 };
 use crate::{
-    Result, crash,
+    Result,
     state::{Event, Phase, State},
+    system::crash,
 };
 
 impl Store {

@@ -5,8 +5,8 @@ use super::{
     device::Device,
 };
 use crate::{
+    engine::preflight::Permissions,
     error::Exit,
-    preflight::Permissions,
     state::Phase,
     store::{NewUpdate, Release},
 };

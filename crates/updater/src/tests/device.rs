@@ -17,16 +17,15 @@ use super::{
     world::{Machine, World},
 };
 use crate::{
-    Result, bundle_files,
+    Result,
     config::Config,
-    crash,
+    containers::env_file::EnvFile,
+    control::progress::Silent,
     engine::Updater,
-    env_file::EnvFile,
-    progress::Silent,
-    release,
+    stack::{bundle_files, release, trust},
     state::{Phase, State},
     store::{NewUpdate, Store, Update},
-    trust,
+    system::crash,
 };
 
 /// What an updater that was ended leaves on the stack.

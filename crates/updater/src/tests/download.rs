@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     Error,
+    control::progress::{Progress, Silent},
     github::Then,
-    progress::{Progress, Silent},
     state::{Event, Phase},
     store::{Change, Store},
 };
@@ -550,7 +550,7 @@ fn a_token_goes_to_the_api_and_nowhere_else() {
     assert!(error.hint().unwrap().contains("token-file"));
 
     let path = site.device.config.etc.join("token");
-    crate::files::write(&path, b"the-secret\n", 0o600).unwrap();
+    crate::system::files::write(&path, b"the-secret\n", 0o600).unwrap();
     site.device.config.github.as_mut().unwrap().token_file = Some(path);
     site.double.forget_requests();
     site.request("2.1.0", Then::Wait);

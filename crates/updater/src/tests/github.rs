@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     Exit,
-    github::{Channel, Check, Then, automatic, worker::Worker},
-    preflight::Permissions,
-    progress::{Progress, Silent},
+    control::progress::{Progress, Silent},
+    daemon::automatic,
+    engine::preflight::Permissions,
+    github::{Channel, Check, Then, worker::Worker},
     state::Phase,
 };
 
@@ -191,7 +192,7 @@ fn asking_with_a_token_is_free() {
     site.double.world().add_token("secret", Access::Read);
     site.double.world().limits.authenticated = 2;
     let path = site.device.config.etc.join("token");
-    crate::files::write(&path, b"secret", 0o600).unwrap();
+    crate::system::files::write(&path, b"secret", 0o600).unwrap();
     site.device.config.github.as_mut().unwrap().token_file = Some(path);
     for _ in 0..5 {
         assert_eq!(site.check().error, None);

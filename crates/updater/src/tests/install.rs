@@ -20,14 +20,14 @@ use super::{
 use crate::{
     Error, Exit, Result,
     config::Config,
+    control::progress::Silent,
     install::{
         Installed, Options, System, run_on,
         uninstall::{self, uninstall_with},
     },
-    progress::Silent,
+    stack::trust,
     state::Phase,
     store::Store,
-    trust,
 };
 
 /// A machine with an engine, on which nothing is installed.
@@ -570,7 +570,7 @@ fn ended_at_any_point_it_is_finished_by_the_next_run() {
             }
             passed += 1;
         };
-        let install = || crate::crash::with_hook(hook, || device.install_with(&options));
+        let install = || crate::system::crash::with_hook(hook, || device.install_with(&options));
         let ended = match catch_unwind(AssertUnwindSafe(install)) {
             Ok(installed) => {
                 installed.unwrap();

@@ -6,10 +6,9 @@ use super::{
 };
 use crate::{
     Error, Exit,
-    preflight::Permissions,
-    release,
+    engine::preflight::Permissions,
+    stack::{release, trust},
     state::{Phase, Status},
-    trust,
 };
 
 #[test]

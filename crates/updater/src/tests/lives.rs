@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Exit,
-    preflight::Permissions,
+    engine::preflight::Permissions,
     state::{Phase, Status},
 };
 

@@ -21,9 +21,9 @@ use super::{
 use crate::{
     Result,
     config::Config,
-    crash,
-    progress::Silent,
-    self_update::{self, Watch, pretended},
+    control::progress::Silent,
+    engine::self_update::{self, Watch, pretended},
+    system::crash,
 };
 
 /// A program that works, of another version than this one.
@@ -57,7 +57,7 @@ impl Installation {
     }
 
     fn update_on(&self, bundle: &Path, platform: &Platform) -> Result<bool> {
-        let file = crate::bundle_files::open(bundle).unwrap();
+        let file = crate::stack::bundle_files::open(bundle).unwrap();
         let mut bundle = verify(file, &Trust::Unsigned, &|_| {}).unwrap();
         let manifest = bundle.manifest().clone().into_inner();
         let prepared = self_update::prepare(&self.config, &mut bundle, &manifest, platform, &Silent)?;

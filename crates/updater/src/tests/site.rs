@@ -8,8 +8,8 @@ use github_double::{Draft, GitHub as Double};
 use super::device::Device;
 use crate::{
     Result,
+    control::progress::Silent,
     github::{GitHub, Patience, Settings, Then},
-    progress::Silent,
     store::{Store, Update},
 };
 

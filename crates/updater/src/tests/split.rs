@@ -12,8 +12,10 @@ use super::{
 };
 use crate::{
     Exit,
-    intake::{GIVEN_UP, Intake, QUIET},
-    preflight::Permissions,
+    engine::{
+        intake::{GIVEN_UP, Intake, QUIET},
+        preflight::Permissions,
+    },
     state::Phase,
 };
 

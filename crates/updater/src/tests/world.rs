@@ -19,10 +19,9 @@ use crate::{
     Error, Result,
     containers::{
         Clock, ContainerEngine, ContainerFacts, ContainerHealth, EngineFacts, ImageFacts, ImageStore, Input, Project,
-        Service, Services, Stack, WriteArchive,
+        Service, Services, Stack, WriteArchive, env_file::EnvFile,
     },
-    crash,
-    env_file::EnvFile,
+    system::crash,
 };
 
 /// The device, shared by every updater that runs on it.
@@ -526,7 +525,7 @@ impl ContainerEngine for World {
 }
 
 impl World {
-    /// The few statements that [`crate::postgres`] uses.
+    /// The few statements that [`crate::stack::postgres`] uses.
     fn sql(&self, sql: &str) -> Result<String> {
         let names: Vec<_> = sql.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         match sql.split(' ').next().unwrap() {

@@ -5,7 +5,7 @@
 //! routes    which call goes where; headers that every answer has
 //! access    who calls: session cookie or bearer token; attempts are limited
 //! api       what is read          views    what it looks like outside
-//! actions   what is asked for; the daemon does it (crate::requests)
+//! actions   what is asked for; the daemon does it (crate::control::requests)
 //! upload    a bundle in one request     resumable    in several     unfinished, receive, claim    what becomes of it
 //! events    the course of an update, live
 //! metrics, openapi, page
@@ -17,34 +17,24 @@
 //!
 //! One thread serves: a device has few callers, and memory is what it lacks.
 
-mod access;
-mod actions;
-mod api;
-mod app;
-mod body;
-mod claim;
-mod events;
-mod github;
-mod listen;
-mod metrics;
-mod openapi;
-mod page;
-mod receive;
-mod refusal;
-mod resumable;
-mod routes;
-mod tls;
-mod unfinished;
-mod upload;
-mod views;
+pub(crate) mod access;
+pub(crate) mod api;
+pub(crate) mod app;
+pub(crate) mod refusal;
+pub(crate) mod serve;
+pub(crate) mod upload;
 
 use std::{sync::Arc, thread};
 
 use tracing::warn;
 
 use self::app::App;
-pub use self::openapi::document;
-use crate::{config::Config, github::Waker, live::Board, requests::Requests};
+pub use self::serve::openapi::document;
+use crate::{
+    config::Config,
+    control::{board::Board, requests::Requests},
+    github::Waker,
+};
 
 /// The threads that work on files and the record.
 const WORKERS: usize = 12;
@@ -66,7 +56,7 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
             .thread_stack_size(STACK)
             .build();
         match runtime {
-            Ok(runtime) => runtime.block_on(listen::serve(app)),
+            Ok(runtime) => runtime.block_on(serve::listen::serve(app)),
             Err(error) => warn!("the page cannot be served: {error}"),
         }
     });
@@ -82,7 +72,7 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
 #[cfg(test)]
 pub(crate) fn start_for_test(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>) -> std::net::SocketAddr {
     let app = Arc::new(App::new(config.clone(), requests.clone(), board.clone(), None));
-    let tls = tls::Tls::read(&config.web).unwrap();
+    let tls = serve::tls::Tls::read(&config.web).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,10 +81,10 @@ pub(crate) fn start_for_test(config: &Config, requests: &Arc<Requests>, board: &
             .build()
             .unwrap();
         runtime.block_on(async {
-            let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let listener = serve::listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();
-            listen::tidy(&app);
-            listen::accept(&listener, tls, &routes::router(app)).await;
+            serve::listen::tidy(&app);
+            serve::listen::accept(&listener, tls, &serve::routes::router(app)).await;
         });
     });
     receiver.recv().unwrap()

@@ -14,7 +14,7 @@ use crate::Error;
 
 /// An answer that is none.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     detail: String,
     retry_after: Option<Duration>,
@@ -22,13 +22,13 @@ pub(super) struct Refusal {
 
 /// The body of every answer with a status of 400 or more.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// What is wrong, in a sentence.
     detail: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
             detail: detail.into(),
@@ -36,20 +36,20 @@ impl Refusal {
         }
     }
 
-    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
     /// Something failed here that callers can do nothing about. The log says what it was.
-    pub(super) fn internal(error: &Error) -> Self {
+    pub(crate) fn internal(error: &Error) -> Self {
         tracing::warn!("a call failed: {error}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -57,18 +57,18 @@ impl Refusal {
         )
     }
 
-    pub(super) fn retry_after(self, time: Duration) -> Self {
+    pub(crate) fn retry_after(self, time: Duration) -> Self {
         Self {
             retry_after: Some(time),
             ..self
         }
     }
 
-    pub(super) fn detail(&self) -> &str {
+    pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 }
@@ -105,7 +105,7 @@ impl IntoResponse for Refusal {
 /// What any call may be refused with, for the OpenAPI document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the document is made of it")]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// No credentials, or wrong ones
     #[response(status = 401)]
     Unauthorized(#[to_schema] Problem),

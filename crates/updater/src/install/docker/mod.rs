@@ -28,12 +28,13 @@ use self::decide::{Engine, Found, Step, decide, major, what_to_bring};
 use super::{Report, units::System};
 use crate::{
     Error, Result,
-    bundle_files::Bundle,
     config::Config,
-    containers::ContainerEngine as _,
-    docker::Docker,
-    files,
-    process::{self, Input},
+    containers::{ContainerEngine as _, docker::Docker},
+    stack::bundle_files::Bundle,
+    system::{
+        files,
+        process::{self, Input},
+    },
 };
 
 /// Where all users' Docker looks for plugins that an administrator installed (docker/cli, manager_unix.go).

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Api, Call, expect, http::Answer};
-use crate::{install::admin, store::Session};
+use crate::{store::Session, web::access::password};
 
 /// Every call that somebody unknown must not make.
 fn guarded(api: &Api) -> Vec<Call> {
@@ -108,7 +108,7 @@ fn another_password_ends_all_sessions() {
     let api = Api::new();
     let cookie = api.log_in();
     assert_eq!(api.of_page("GET", "", &cookie).send().status, 200);
-    admin::reset(&api.device.config).unwrap();
+    password::reset(&api.device.config).unwrap();
     expect(&api.of_page("GET", "", &cookie).send(), 401, "the session has ended");
     let old = api
         .anonymous("POST", "/session")
@@ -122,7 +122,7 @@ fn an_old_session_has_ended() {
     let api = Api::new();
     let session = |secret: &[u8], age: i64| Session {
         secret: bundle::Digest::of(secret),
-        password: admin::fingerprint(&api.device.config).unwrap().unwrap(),
+        password: password::fingerprint(&api.device.config).unwrap().unwrap(),
         created: jiff::Timestamp::now().as_second() - age,
     };
     let twelve_hours = 12 * 60 * 60;
@@ -262,7 +262,7 @@ fn behind_a_declared_proxy_each_client_counts_for_itself() {
 #[test]
 fn a_device_without_a_password_says_so() {
     let api = Api::new();
-    std::fs::remove_file(admin::hash_file(&api.device.config)).unwrap();
+    std::fs::remove_file(password::hash_file(&api.device.config)).unwrap();
     let answer = api
         .anonymous("POST", "/session")
         .json(&json!({ "password": "x" }))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Api, Device, OTA, Version, expect};
-use crate::lock::Lock;
+use crate::engine::lock::Lock;
 
 #[test]
 fn a_version_is_registered_once() {

@@ -25,15 +25,16 @@ use super::{
     device::Device,
 };
 use crate::{
+    control::{
+        board::{Board, Live},
+        progress::Silent,
+        requests::Requests,
+    },
     daemon::{self, Heartbeat},
+    engine::intake::Intake,
     github::worker,
-    install::admin,
-    intake::Intake,
-    live::{Board, Live},
-    progress::Silent,
-    requests::Requests,
     store::{Token, Update},
-    web,
+    web::{self, access::password},
 };
 
 const OTA: &str = "/api/v1/ota";
@@ -57,7 +58,7 @@ impl Api {
         let requests = Arc::new(Requests::new(bell));
         let board = Arc::new(Board::default());
         let address = web::start_for_test(&device.config, &requests, &board);
-        let password = admin::reset(&device.config).unwrap().to_string();
+        let password = password::reset(&device.config).unwrap().to_string();
         let api = Self {
             device,
             address,

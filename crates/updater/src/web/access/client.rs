@@ -4,28 +4,28 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header, request::Parts};
 
-use crate::network::Network;
+use crate::config::network::Network;
 
 /// The other end of the connection, and whether it is encrypted.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::web) struct Peer {
-    pub(in crate::web) address: SocketAddr,
-    pub(in crate::web) tls: bool,
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
 }
 
 /// Where a call comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::web) struct Client {
+pub(crate) struct Client {
     /// Its address; none in a call that came over no connection.
-    pub(in crate::web) address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Whether its connection is encrypted.
-    pub(in crate::web) tls: bool,
+    pub(crate) tls: bool,
     /// Whom it asked: the host with the port, if that is not the usual one.
-    pub(in crate::web) host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
 impl Client {
-    pub(in crate::web) fn of(parts: &Parts, proxies: &[Network]) -> Self {
+    pub(crate) fn of(parts: &Parts, proxies: &[Network]) -> Self {
         let headers = &parts.headers;
         let peer = parts.extensions.get::<Peer>();
         let address = peer.map(|peer| peer.address.ip().to_canonical());

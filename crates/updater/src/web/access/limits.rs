@@ -35,7 +35,7 @@ const TOKENS_OF_ONE: Rule = Rule {
 
 /// How often whoever was wrong.
 #[derive(Debug, Default)]
-pub(in crate::web) struct Limits {
+pub(crate) struct Limits {
     passwords: Mutex<Buckets>,
     tokens: Mutex<Buckets>,
 }
@@ -66,7 +66,7 @@ impl Bucket {
 
 impl Limits {
     /// How long to wait until a password may be tried from an address; none if it may.
-    pub(in crate::web) fn passwords_of(&self, address: Option<IpAddr>) -> Option<Duration> {
+    pub(crate) fn passwords_of(&self, address: Option<IpAddr>) -> Option<Duration> {
         let now = Instant::now();
         let buckets = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = buckets.of_one.get(&neighbourhood(address));
@@ -76,7 +76,7 @@ impl Limits {
     }
 
     /// A password is tried: it counts until it turns out to be right.
-    pub(in crate::web) fn tried_password(&self, address: Option<IpAddr>) {
+    pub(crate) fn tried_password(&self, address: Option<IpAddr>) {
         let now = Instant::now();
         let mut buckets = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.add(neighbourhood(address), PASSWORDS_OF_ONE, now);
@@ -84,20 +84,20 @@ impl Limits {
     }
 
     /// The password was right.
-    pub(in crate::web) fn right_password(&self, address: Option<IpAddr>) {
+    pub(crate) fn right_password(&self, address: Option<IpAddr>) {
         let mut buckets = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.of_one.remove(&neighbourhood(address));
     }
 
     /// How long to wait until a token may be tried from an address; none if it may.
-    pub(in crate::web) fn tokens_of(&self, address: Option<IpAddr>) -> Option<Duration> {
+    pub(crate) fn tokens_of(&self, address: Option<IpAddr>) -> Option<Duration> {
         let buckets = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.of_one.get(&neighbourhood(address))?;
         bucket.wait(TOKENS_OF_ONE, Instant::now())
     }
 
     /// A token was wrong.
-    pub(in crate::web) fn wrong_token(&self, address: Option<IpAddr>) {
+    pub(crate) fn wrong_token(&self, address: Option<IpAddr>) {
         let mut buckets = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.add(neighbourhood(address), TOKENS_OF_ONE, Instant::now());
     }

@@ -15,12 +15,12 @@ use utoipa::ToSchema;
 use super::{Admin, BASE, CLOCK_SLACK, COOKIE, Caller, Client, SESSION, Who, origin};
 use crate::{
     Error,
-    install::admin,
-    release,
+    stack::release,
     store::{REFUSED_LOGIN, Session},
     web::{
+        access::password,
+        api::body::Body,
         app::{App, blocking},
-        body::Body,
         refusal::{Problem, Refusal, Refused},
     },
 };
@@ -33,7 +33,7 @@ const MAX_PASSWORD: usize = 1024;
 
 /// Who is known.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in crate::web) struct SessionView {
+pub(crate) struct SessionView {
     /// `admin`, or `token NAME`; null if nobody is known.
     user: Option<String>,
     /// Whether they may change things.
@@ -46,14 +46,14 @@ pub(in crate::web) struct SessionView {
 
 /// What a person logs in with.
 #[derive(Deserialize, ToSchema)]
-pub(in crate::web) struct Credentials {
+pub(crate) struct Credentials {
     /// The administrator's password.
     #[schema(max_length = 1024, format = Password)]
     password: String,
 }
 
 /// A call that no foreign page made a browser make.
-pub(in crate::web) struct NotForeign(Client);
+pub(crate) struct NotForeign(Client);
 
 impl FromRequestParts<Arc<App>> for NotForeign {
     type Rejection = Refusal;
@@ -68,7 +68,7 @@ impl FromRequestParts<Arc<App>> for NotForeign {
 /// Who is known.
 #[utoipa::path(get, path = "/api/v1/ota/session", tag = "session",
     responses((status = 200, description = "Who is known", body = SessionView), Refused), security(()))]
-pub(in crate::web) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Json<SessionView> {
+pub(crate) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Json<SessionView> {
     let can_change = !matches!(caller.who, Who::Anonymous | Who::Token { read_only: true, .. });
     Json(SessionView {
         user: (caller.who != Who::Anonymous).then(|| caller.who.to_string()),
@@ -89,7 +89,7 @@ pub(in crate::web) async fn show(State(app): State<Arc<App>>, caller: Caller) ->
         (status = 422, description = "Not what it should be", body = Problem),
         Refused,
     ), security(()))]
-pub(in crate::web) async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
     NotForeign(client): NotForeign,
     Body(Credentials { password }): Body<Credentials>,
@@ -151,7 +151,7 @@ async fn check(app: &Arc<App>, client: &Client, password: String) -> Result<Dige
     }
     app.limits.tried_password(client.address);
     let shared = app.clone();
-    let verified = blocking(move || match admin::verify(&shared.config, &password) {
+    let verified = blocking(move || match password::verify(&shared.config, &password) {
         // On this device, not in the call.
         Err(error @ Error::Refused { .. }) => {
             let hint = error.hint().unwrap_or_default();
@@ -174,7 +174,7 @@ async fn check(app: &Arc<App>, client: &Client, password: String) -> Result<Dige
 /// Logs out.
 #[utoipa::path(delete, path = "/api/v1/ota/session", tag = "session",
     responses((status = 204, description = "Logged out"), Refused))]
-pub(in crate::web) async fn end(
+pub(crate) async fn end(
     State(app): State<Arc<App>>,
     NotForeign(client): NotForeign,
     Admin(caller): Admin,

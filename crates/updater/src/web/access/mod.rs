@@ -4,10 +4,12 @@
 //! goes first: the product's own front end adds one to calls that bring the cookie too. Cookies are sent by browsers
 //! whoever made them call, so a call that changes something must come from our own page ([`origin`]).
 
-mod client;
-mod limits;
-pub(super) mod login;
-mod origin;
+pub(crate) mod password;
+
+pub(crate) mod client;
+pub(crate) mod limits;
+pub(crate) mod login;
+pub(crate) mod origin;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -18,7 +20,7 @@ use axum::{
 use bundle::Digest;
 use subtle::ConstantTimeEq as _;
 
-pub(super) use self::{
+pub(crate) use self::{
     client::{Client, Peer},
     limits::Limits,
 };
@@ -26,7 +28,7 @@ use super::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use crate::{install::admin, store::Session};
+use crate::store::Session;
 
 /// How long a session lasts.
 const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
@@ -35,14 +37,14 @@ const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 const CLOCK_SLACK: i64 = 5 * 60;
 
 /// The cookie's name.
-pub(super) const COOKIE: &str = "ota_session";
+pub(crate) const COOKIE: &str = "ota_session";
 
 /// What the path of every call begins with, which the cookie is sent to.
-pub(super) const BASE: &str = "/api/v1/ota";
+pub(crate) const BASE: &str = "/api/v1/ota";
 
 /// Somebody known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// The administrator, with the digest of the session's secret.
     Admin(Digest),
     /// A script.
@@ -63,16 +65,16 @@ impl fmt::Display for Who {
 
 /// Whoever calls.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) who: Who,
-    pub(super) address: Option<IpAddr>,
+pub(crate) struct Caller {
+    pub(crate) who: Who,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Somebody who may read.
-pub(super) struct Reader;
+pub(crate) struct Reader;
 
 /// Somebody who may change things.
-pub(super) struct Admin(pub(super) Caller);
+pub(crate) struct Admin(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Refusal;
@@ -173,7 +175,7 @@ async fn by_session(app: &Arc<App>, parts: &Parts) -> Result<Who, Refusal> {
     let secret = Digest::of(secret.as_bytes());
     let (shared, now) = (app.clone(), jiff::Timestamp::now().as_second());
     let valid = blocking(move || {
-        let password = admin::fingerprint(&shared.config)?;
+        let password = password::fingerprint(&shared.config)?;
         let session = shared.store(|store| store.session(&secret))?;
         Ok(session.is_some_and(|session| Some(session.password) == password && lasts(&session, now)))
     });

@@ -10,7 +10,7 @@ use super::Client;
 use crate::web::refusal::Refusal;
 
 /// Refuses a call that some other page made a browser make.
-pub(super) fn expect_own(parts: &Parts, client: &Client) -> Result<(), Refusal> {
+pub(crate) fn expect_own(parts: &Parts, client: &Client) -> Result<(), Refusal> {
     match is_own(parts, client) {
         Some(true) => Ok(()),
         Some(false) => Err(refusal("the call comes from another site")),
@@ -21,7 +21,7 @@ pub(super) fn expect_own(parts: &Parts, client: &Client) -> Result<(), Refusal> 
 }
 
 /// The same, and lets calls through that say nothing of it: no browser made them.
-pub(super) fn expect_not_foreign(parts: &Parts, client: &Client) -> Result<(), Refusal> {
+pub(crate) fn expect_not_foreign(parts: &Parts, client: &Client) -> Result<(), Refusal> {
     match is_own(parts, client) {
         Some(false) => Err(refusal("the call comes from another site")),
         Some(true) | None => Ok(()),

@@ -1,0 +1,5 @@
+//! What everything above needs of the operating system.
+
+pub mod crash;
+pub mod files;
+pub mod process;

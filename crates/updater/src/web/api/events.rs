@@ -1,0 +1,281 @@
+//! The course of an update, live, as server-sent events (HTML Living Standard, "Server-sent events").
+//!
+//! One task looks at the record and at the board twice a second as long as anybody listens, and everybody gets the same
+//! text; so many readers cost no more than one. `state` comes when anything but bytes has changed, and at first;
+//! `progress` when bytes are done. The browser comes again by itself when the connection breaks, and is told the state
+//! then: nothing is missed that counts.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+use super::views::UpdateView;
+use crate::web::{
+    access::Reader,
+    app::{App, blocking},
+    refusal::{Refusal, Refused},
+};
+use crate::{
+    Result,
+    control::board::{Note, Work},
+    state::Phase,
+    store::{Store, Update},
+};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often a silent connection is told that it lives.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// How long a connection lives: whoever listens shows its credentials again.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// How many may listen.
+const LISTENERS: usize = 256;
+
+/// What the page shows of the device at a moment: the data of the event `state`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Course {
+    /// The version that runs.
+    current_version: Option<String>,
+    /// The update that is under way or stuck, or else the one that something happened to last.
+    update: Option<UpdateView>,
+    /// The services that it restarts, as far as that is known.
+    restarts: Vec<String>,
+    /// The phases that it has gone through, with the one that it is in.
+    phases: Vec<Phase>,
+    /// Whether services stop for a migration.
+    gated: bool,
+    /// How many updates are recorded.
+    total: u64,
+    /// What was said on the way, the oldest first.
+    notes: Vec<Note>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+struct Told {
+    state: Arc<str>,
+    progress: Arc<str>,
+}
+
+/// Whoever tells, as long as anybody listens.
+#[derive(Default)]
+pub(crate) struct Events {
+    teller: Mutex<Option<watch::Sender<Told>>>,
+}
+
+impl Events {
+    /// How many listen.
+    pub(crate) fn listeners(&self) -> usize {
+        let teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
+        teller.as_ref().map_or(0, watch::Sender::receiver_count)
+    }
+
+    /// Listens; the first one makes somebody tell.
+    fn listen(&self, app: &Arc<App>, told: Told) -> Result<watch::Receiver<Told>, Refusal> {
+        let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*teller {
+            if sender.receiver_count() >= LISTENERS {
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already")
+                    .retry_after(Duration::from_secs(30)));
+            }
+            if sender.receiver_count() > 0 {
+                return Ok(sender.subscribe());
+            }
+        }
+        let (sender, receiver) = watch::channel(told);
+        *teller = Some(sender.clone());
+        tokio::spawn(tell(app.clone(), sender));
+        Ok(receiver)
+    }
+}
+
+/// Looks and tells until nobody listens.
+async fn tell(app: Arc<App>, sender: watch::Sender<Told>) {
+    while sender.receiver_count() > 0 {
+        match told(&app).await {
+            Ok(told) => {
+                sender.send_if_modified(|old| {
+                    let changed = *old != told;
+                    *old = told;
+                    changed
+                });
+            }
+            Err(refusal) => tracing::warn!("the course cannot be told: {}", refusal.detail()),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn told(app: &Arc<App>) -> Result<Told, Refusal> {
+    let shared = app.clone();
+    blocking(move || {
+        let (course, work) = shared.store(|store| Ok((course(&shared, store)?, work(&shared, store)?)))?;
+        Ok(Told {
+            state: json(&course),
+            progress: json(&work),
+        })
+    })
+    .await
+}
+
+fn json(value: &impl Serialize) -> Arc<str> {
+    // These have no keys that are not texts, so they can be written.
+    serde_json::to_string(value).unwrap_or_default().into()
+}
+
+fn course(app: &App, store: &Store) -> Result<Course> {
+    let updates = store.updates()?;
+    let total = updates.len() as u64;
+    let update = match shown(store)? {
+        Some(update) => Some(update),
+        None => updates
+            .into_iter()
+            .max_by_key(|update| (last_touched(update), update.id)),
+    };
+    let notes = app.board.notes().into_iter().map(|note| Note {
+        text: app.without_paths(&note.text),
+        ..note
+    });
+    Ok(Course {
+        current_version: store.current()?.map(|release| release.version.to_string()),
+        restarts: update
+            .as_ref()
+            .map_or(Ok(Vec::new()), |update| restarts(store, update))?,
+        phases: update.as_ref().map_or(Ok(Vec::new()), |update| phases(store, update))?,
+        gated: update.as_ref().is_some_and(|update| update.state.gated),
+        update: update.map(|update| UpdateView::of(app, store, update)).transpose()?,
+        total,
+        notes: notes.collect(),
+    })
+}
+
+/// When something last happened to an update; the form of these times is such that they can be compared as texts.
+fn last_touched(update: &Update) -> String {
+    let times = [&update.completed_on, &update.started_on];
+    let last = times.into_iter().flatten().max();
+    last.unwrap_or(&update.created_on).clone()
+}
+
+/// The update that something is being done about.
+fn shown(store: &Store) -> Result<Option<Update>> {
+    if let Some(update) = store.active()?.or(store.stuck()?) {
+        return Ok(Some(update));
+    }
+    let updates = store.updates()?.into_iter();
+    Ok(updates
+        .into_iter()
+        .find(|update| update.state.phase == Phase::Downloading))
+}
+
+/// How much is done of what takes long. Downloads are beside everything else, and in the record.
+fn work(app: &App, store: &Store) -> Result<Work> {
+    let work = app.board.work();
+    let downloading = shown(store)?.filter(|update| update.state.phase == Phase::Downloading);
+    let fetched = downloading
+        .map(|update| store.fetched(update.id))
+        .transpose()?
+        .flatten();
+    Ok(match fetched {
+        Some(fetched) => Work {
+            what: Some("downloading".to_owned()),
+            done_bytes: fetched.bytes,
+            total_bytes: Some(fetched.total),
+        },
+        None => work,
+    })
+}
+
+/// The services whose image the update replaces; known once its images are loaded.
+fn restarts(store: &Store, update: &Update) -> Result<Vec<String>> {
+    let Some(to) = update.to else { return Ok(Vec::new()) };
+    let to = store.release(to)?;
+    let from = update.from.map(|from| store.release(from)).transpose()?;
+    let same = |service: &String, id| {
+        from.as_ref()
+            .and_then(|from| from.pins.get(service))
+            .is_some_and(|old| old.id == id)
+    };
+    let changed = to.pins.iter().filter(|(service, pin)| !same(service, pin.id));
+    Ok(changed.map(|(service, _)| service.clone()).collect())
+}
+
+/// The phases since the update was begun last.
+fn phases(store: &Store, update: &Update) -> Result<Vec<Phase>> {
+    let mut phases = Vec::new();
+    for entry in store.journal(update.id)? {
+        if entry.event == "start" || entry.event == "download" {
+            phases.retain(|phase| *phase == Phase::Downloading);
+        }
+        if let Some(phase) = Phase::from_name(&entry.phase)
+            && phases.last() != Some(&phase)
+        {
+            phases.push(phase);
+        }
+    }
+    Ok(phases)
+}
+
+/// The course of updates, live: events `state` ([`Course`]) and `progress` ([`crate::control::board::Work`]), as server-sent events.
+#[utoipa::path(get, path = "/api/v1/ota/events", tag = "device",
+    responses((status = 200, description = "Events `state` and `progress`", content_type = "text/event-stream", body = String), Refused))]
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    _: Reader,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let first = told(&app).await?;
+    let receiver = app.events.listen(&app, first.clone())?;
+    let ends = tokio::time::Instant::now() + LONGEST;
+    let listener = Listener {
+        receiver,
+        shown: Told::default(),
+        next: first,
+    };
+    let stream = stream::unfold(listener, move |mut listener| async move {
+        loop {
+            if let Some(event) = listener.event() {
+                return Some((Ok(event), listener));
+            }
+            match tokio::time::timeout_at(ends, listener.receiver.changed()).await {
+                Ok(Ok(())) => listener.next = listener.receiver.borrow_and_update().clone(),
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(ALIVE)))
+}
+
+struct Listener {
+    receiver: watch::Receiver<Told>,
+    shown: Told,
+    next: Told,
+}
+
+impl Listener {
+    /// The next event, if there is something that was not shown.
+    fn event(&mut self) -> Option<Event> {
+        let Told { state, progress } = &self.next;
+        if self.shown.state != *state {
+            self.shown.state = state.clone();
+            return Some(Event::default().event("state").data(&**state));
+        }
+        if self.shown.progress != *progress {
+            self.shown.progress = progress.clone();
+            return Some(Event::default().event("progress").data(&**progress));
+        }
+        None
+    }
+}

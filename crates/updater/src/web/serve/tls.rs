@@ -1,0 +1,93 @@
+//! Encryption with a certificate that is given, through rustls.
+//!
+//! A certificate that is renewed is taken up within a minute, without a restart; one that makes no sense leaves the one
+//! before in use.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+use crate::{Error, Result, config::Web};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The certificate in use, with where it comes from.
+pub(crate) struct Tls {
+    files: [PathBuf; 2],
+    acceptor: TlsAcceptor,
+    changed: [Option<SystemTime>; 2],
+    looked: tokio::time::Instant,
+}
+
+impl Tls {
+    /// The certificate that is configured; none if none is.
+    ///
+    /// # Errors
+    /// It or its key cannot be read, or they do not belong together.
+    pub(crate) fn read(web: &Web) -> Result<Option<Self>> {
+        let (Some(certificate), Some(key)) = (&web.certificate, &web.key) else {
+            return Ok(None);
+        };
+        let files = [certificate.clone(), key.clone()];
+        Ok(Some(Self {
+            changed: changed(&files),
+            acceptor: acceptor(&files)?,
+            files,
+            looked: tokio::time::Instant::now(),
+        }))
+    }
+
+    /// What takes connections, by the files as they are now.
+    pub(crate) fn acceptor(&mut self) -> TlsAcceptor {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = tokio::time::Instant::now();
+            let now = changed(&self.files);
+            if now != self.changed {
+                match acceptor(&self.files) {
+                    Ok(acceptor) => {
+                        self.acceptor = acceptor;
+                        self.changed = now;
+                    }
+                    Err(error) => tracing::warn!("the certificate in use stays: {error}"),
+                }
+            }
+        }
+        self.acceptor.clone()
+    }
+}
+
+fn changed(files: &[PathBuf; 2]) -> [Option<SystemTime>; 2] {
+    files
+        .each_ref()
+        .map(|file| std::fs::metadata(file).ok()?.modified().ok())
+}
+
+fn acceptor([certificate, key]: &[PathBuf; 2]) -> Result<TlsAcceptor> {
+    let content = |path: &PathBuf, message: String| Error::Content {
+        path: path.clone(),
+        message,
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(|chain| chain.collect::<std::result::Result<Vec<_>, _>>())
+        .map_err(|error| content(certificate, format!("is no certificate chain in PEM: {error}")))?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| content(key, format!("is no private key in PEM: {error}")))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_no_client_auth())
+        .and_then(|builder| builder.with_single_cert(chain, private))
+        .map_err(|error| content(certificate, format!("cannot be used with its key: {error}")))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

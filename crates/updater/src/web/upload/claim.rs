@@ -1,0 +1,182 @@
+//! What becomes of a bundle that was received: an update that waits, if nothing stands against it.
+//!
+//! The manifest is looked at before and after the bundle is whole; nothing vouches for it yet. That is found out by the
+//! daemon, as for every bundle: here it is only decided whether the update is a new one, one that was registered by hand
+//! and has waited for its bundle, or one whose bundle is no longer here.
+
+use std::{fs, path::Path, sync::Arc};
+
+use axum::http::StatusCode;
+use bundle::{
+    Digest,
+    manifest::{AnyManifest, Manifest},
+};
+use semver::Version;
+
+use super::receive::Received;
+use crate::web::{access::Caller, app::App, refusal::Refusal};
+use crate::{
+    containers::stamp,
+    state::{Event, Phase},
+    store::{Change, NewUpdate, Origin, Update},
+    system::files,
+};
+
+/// What an uploaded bundle is to this device.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// A version that it has not seen.
+    New,
+    /// The bundle of an update that is recorded without one.
+    For(i64),
+}
+
+/// Whether a bundle with this manifest can be taken.
+///
+/// # Errors
+/// It is for another product, or on this device already.
+pub(crate) fn judge(app: &App, manifest: &bundle::read::UnverifiedManifest) -> Result<Claim, Refusal> {
+    if let AnyManifest::V1(own) = &manifest.manifest
+        && own.product != app.config.product
+    {
+        return Err(Refusal::bad_request(format!(
+            "this is a bundle of {}, and this device runs {}",
+            own.product, app.config.product
+        )));
+    }
+    let version = manifest.manifest.version();
+    let digest = Digest::of(&manifest.bytes);
+    let (updates, current) = app.store(|store| Ok((store.updates()?, store.current()?)))?;
+    let there = |update: &Update| update.bundle.as_ref().is_some_and(|bundle| bundle.exists());
+    if let Some(update) = updates.iter().find(|update| update.manifest_digest == Some(digest)) {
+        let runs = current.is_some_and(|current| Some(current.id) == update.to);
+        return match update.state.phase {
+            Phase::Completed if runs => Err(exists(version, "is installed already")),
+            Phase::Completed if !there(update) => Ok(Claim::New),
+            Phase::Pending | Phase::Failed | Phase::RolledBack if !there(update) => Ok(Claim::For(update.id)),
+            Phase::Pending => Err(exists(version, "was uploaded already, and waits")),
+            Phase::Failed | Phase::RolledBack => {
+                Err(exists(version, "is on this device already; apply it in the list"))
+            }
+            phase => Err(exists(version, &format!("is on this device already: {phase}"))),
+        };
+    }
+    if current.is_some_and(|current| current.version == *version) {
+        return Err(exists(version, "is installed already, from another bundle"));
+    }
+    match updates.iter().find(|update| update.version == *version) {
+        Some(update) if update.state.phase == Phase::Pending && !there(update) => Ok(Claim::For(update.id)),
+        Some(update) if update.state.phase == Phase::Pending || update.state.phase.is_active() => {
+            Err(exists(version, "waits or is applied already, from another bundle"))
+        }
+        _ => Ok(Claim::New),
+    }
+}
+
+fn exists(version: &Version, how: &str) -> Refusal {
+    Refusal::conflict(format!("{version} {how}"))
+}
+
+/// Makes an update of a bundle that is whole, and puts the bundle where the daemon finds it.
+///
+/// # Errors
+/// As for [`judge`]; the record or the folder cannot be written. Then the file is removed.
+pub(crate) fn claim(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Update, Refusal> {
+    let path = received.path.clone();
+    let claimed = claim_file(app, received, caller);
+    match &claimed {
+        Ok(_) => app.requests.ring(),
+        Err(_) => {
+            fs::remove_file(path).ok();
+        }
+    }
+    claimed
+}
+
+fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Update, Refusal> {
+    // One at a time: two uploads of the same bundle end at the same moment.
+    let _claiming = app.claiming.lock();
+    let claim = judge(app, &received.manifest)?;
+    let manifest = &received.manifest.manifest;
+    let place = app.config.updates().join(name_of(app, manifest, &received.path));
+    if place.exists() {
+        return Err(exists(manifest.version(), "lies in updates/ already"));
+    }
+    let new = NewUpdate {
+        version: manifest.version().clone(),
+        changelog: manifest.changelog().to_owned(),
+        bundle: Some(place.clone()),
+        manifest_digest: Some(Digest::of(&received.manifest.bytes)),
+        file_size: Some(received.size),
+    };
+    let origin = Origin {
+        requested_by: Some(caller.who.to_string()),
+        file_sha256: Some(received.sha256),
+    };
+    let now = stamp(jiff::Timestamp::now());
+    // The record first: without one, the file would be an anonymous dropped one, refused for what it did before.
+    let update = app.store(|store| match claim {
+        Claim::New => store.add_requested(&new, &origin, &now),
+        Claim::For(id) => {
+            if store.update(id)?.state.phase != Phase::Pending {
+                store.record(id, Event::Retry, &Change::default(), &now)?;
+            }
+            store.hand_in(id, &new, &origin)?;
+            store.update(id)
+        }
+    })?;
+    if let Err(error) = files::rename(&received.path, &place) {
+        if claim == Claim::New {
+            app.store(|store| store.remove_update(update.id))?;
+        }
+        return Err(Refusal::internal(&error));
+    }
+    Ok(update)
+}
+
+/// What a bundle is called here, whatever it was called where it came from.
+fn name_of(app: &App, manifest: &AnyManifest, file: &Path) -> String {
+    let architecture = match manifest {
+        AnyManifest::V1(manifest) => only_architecture(manifest),
+        AnyManifest::Legacy(_) => String::new(),
+    };
+    let ending = match fs::File::open(file).and_then(|mut file| {
+        let mut magic = [0; 2];
+        std::io::Read::read_exact(&mut file, &mut magic).map(|()| magic)
+    }) {
+        Ok(magic) if &magic == b"PK" => "zip",
+        _ => "tar.gz",
+    };
+    // A semantic version has no character that means anything in a path.
+    format!(
+        "{}-update-{}{architecture}.{ending}",
+        app.config.product,
+        manifest.version()
+    )
+}
+
+fn only_architecture(manifest: &Manifest) -> String {
+    match manifest.platforms.as_slice() {
+        [only] => {
+            let text = only.to_string();
+            format!("-{}", text.split('/').skip(1).collect::<Vec<_>>().join("-"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Refuses a file name that is none: browsers and honest scripts send the last part of a path only. What it says is not
+/// used for anything.
+pub(crate) fn expect_plain_name(name: &str) -> Result<(), Refusal> {
+    let plain = !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with('.')
+        && !name.chars().any(|c| c.is_control() || "/\\".contains(c));
+    match plain {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the file's name is not a plain name",
+        )),
+    }
+}

@@ -1,0 +1,296 @@
+//! A bundle while it comes: hashed as it is received, written under a hidden name that the intake passes over.
+//!
+//! What is no bundle is told by its first bytes, and what cannot be taken by its manifest, which a released bundle begins
+//! with: nobody uploads two gigabytes to be refused at the end. The file is removed when this is dropped, unless it was kept.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use axum::{body::Bytes, http::StatusCode};
+use bundle::{
+    Digest, Hasher,
+    read::{UnverifiedManifest, VerifyError, read_manifest},
+};
+use tokio::sync::mpsc;
+
+use super::claim;
+use crate::web::{app::App, refusal::Refusal};
+use crate::{Error, config::Config, engine::preflight::WATERMARK, system::files};
+
+/// What the names of files begin with that are received in one request: hidden ones.
+pub(crate) const PREFIX: &str = ".partial-upload-";
+
+/// How many bytes may come before the disk is looked at again: not every sender says how many there will be.
+const MEASURE: u64 = 8 << 20;
+
+/// How much must be here before the manifest is looked for. Manifests are some kilobytes.
+const LOOK_AT: u64 = 256 << 10;
+
+/// Chunks between the network and the disk.
+const CHUNKS: usize = 8;
+
+/// A file while it is received.
+pub(crate) struct Incoming {
+    app: Arc<App>,
+    path: PathBuf,
+    file: File,
+    hasher: Hasher,
+    size: u64,
+    /// The size when the disk was looked at last.
+    measured: u64,
+    looked: bool,
+    keep: bool,
+}
+
+/// A file that is whole, and on the disk.
+pub(crate) struct Received {
+    pub(crate) path: PathBuf,
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+    pub(crate) manifest: UnverifiedManifest,
+}
+
+impl Incoming {
+    /// A new file at `path`.
+    pub(crate) fn create(app: &Arc<App>, path: PathBuf) -> Result<Self, Refusal> {
+        let file = OpenOptions::new()
+            .write(true)
+            .read(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        let file = file.map_err(|error| failed("make", &path, error))?;
+        Ok(Self::of(app, path, file))
+    }
+
+    /// A file that was begun before: what is there is hashed once more.
+    pub(crate) fn reopen(app: &Arc<App>, path: PathBuf) -> Result<Self, Refusal> {
+        let file = OpenOptions::new().read(true).append(true).open(&path);
+        let file = file.map_err(|error| failed("open", &path, error))?;
+        let mut incoming = Self::of(app, path, file);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match incoming.file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    incoming.hasher.update(&buffer[..count]);
+                    incoming.size += count as u64;
+                }
+                Err(error) => return Err(failed("read", &incoming.path, error)),
+            }
+        }
+        Ok(incoming)
+    }
+
+    fn of(app: &Arc<App>, path: PathBuf, file: File) -> Self {
+        Self {
+            app: app.clone(),
+            path,
+            file,
+            hasher: Hasher::new(),
+            size: 0,
+            measured: 0,
+            looked: false,
+            keep: false,
+        }
+    }
+
+    /// How many bytes are here.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Leaves the file where it is when this is dropped.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
+    /// Removes the file when this is dropped.
+    pub(crate) fn discard(&mut self) {
+        self.keep = false;
+    }
+
+    /// Takes bytes, which [`Feed`] hashes meanwhile. What is refused is refused for good.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.size == 0 && !bytes.is_empty() && !looks_like_a_bundle(bytes) {
+            return Err(not_a_bundle(&VerifyError::NotABundle));
+        }
+        if self.size - self.measured >= MEASURE {
+            self.measured = self.size;
+            expect_room(&self.app.config, 0, 0)?;
+        }
+        self.file
+            .write_all(bytes)
+            .map_err(|error| failed("write", &self.path, error))?;
+        self.size += bytes.len() as u64;
+        self.app.counters.received(bytes.len());
+        if !self.looked && self.size >= LOOK_AT {
+            self.looked = true;
+            self.look_early()?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the manifest, if it is here already.
+    fn look_early(&self) -> Result<(), Refusal> {
+        match self.manifest() {
+            Ok(manifest) => claim::judge(&self.app, &manifest).map(drop),
+            // A zip file has its list at its end; an old bundle may have its manifest there.
+            Err(VerifyError::Truncated | VerifyError::Io(_)) => Ok(()),
+            Err(_) if self.is_zip() => Ok(()),
+            Err(error) => Err(not_a_bundle(&error)),
+        }
+    }
+
+    fn is_zip(&self) -> bool {
+        let mut magic = [0; 2];
+        File::open(&self.path)
+            .and_then(|mut file| file.read_exact(&mut magic))
+            .is_ok()
+            && &magic == b"PK"
+    }
+
+    fn manifest(&self) -> Result<UnverifiedManifest, VerifyError> {
+        read_manifest(File::open(&self.path)?)
+    }
+
+    /// The file is whole: it is brought to the disk and looked at. It stays where it is, whoever drops this.
+    pub(crate) fn finish(mut self) -> Result<Received, Refusal> {
+        self.file
+            .sync_all()
+            .map_err(|error| failed("write", &self.path, error))?;
+        let manifest = self.manifest().map_err(|error| not_a_bundle(&error))?;
+        self.keep = true;
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new());
+        Ok(Received {
+            path: self.path.clone(),
+            size: self.size,
+            sha256: hasher.finish(),
+            manifest,
+        })
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What stays is removed at the next start.
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+/// A file that is being written by a worker and hashed by another, fed from the network.
+pub(crate) struct Feed {
+    sender: mpsc::Sender<Bytes>,
+    worker: tokio::task::JoinHandle<(Incoming, Result<(), Refusal>)>,
+}
+
+impl Feed {
+    /// Writes to `incoming` from now on.
+    pub(crate) fn start(mut incoming: Incoming) -> Self {
+        let (sender, mut chunks) = mpsc::channel::<Bytes>(CHUNKS);
+        let worker = tokio::task::spawn_blocking(move || {
+            let (pieces, inbox) = std::sync::mpsc::sync_channel::<Bytes>(CHUNKS);
+            let mut hasher = std::mem::replace(&mut incoming.hasher, Hasher::new());
+            let written = thread::scope(|scope| {
+                let hashing = scope.spawn(move || {
+                    inbox.iter().for_each(|piece| hasher.update(&piece));
+                    hasher
+                });
+                let mut written = Ok(());
+                while let Some(chunk) = chunks.blocking_recv() {
+                    // It ends only when this sender does, or by a panic, which `join` passes on.
+                    pieces.send(chunk.clone()).ok();
+                    written = incoming.write(&chunk);
+                    // What was hashed and not written does not matter then: the file is removed.
+                    if written.is_err() {
+                        break;
+                    }
+                }
+                drop(pieces);
+                incoming.hasher = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                written
+            });
+            (incoming, written)
+        });
+        Self { sender, worker }
+    }
+
+    /// Hands bytes over; false if the worker has stopped, and [`Feed::end`] says why.
+    pub(crate) async fn send(&self, chunk: Bytes) -> bool {
+        self.sender.send(chunk).await.is_ok()
+    }
+
+    /// Waits until all that was sent is written.
+    pub(crate) async fn end(self) -> (Option<Incoming>, Result<(), Refusal>) {
+        drop(self.sender);
+        match self.worker.await {
+            Ok((incoming, written)) => (Some(incoming), written),
+            Err(error) => (None, Err(Refusal::internal(&Error::engine("write an upload", error)))),
+        }
+    }
+}
+
+/// Refuses what the disk cannot take; `expected` bytes are to come beside `pledged` ones.
+pub(crate) fn expect_room(config: &Config, expected: u64, pledged: u64) -> Result<(), Refusal> {
+    let folder = config.updates();
+    let free = files::free_bytes(&folder).map_err(|error| failed("measure", &folder, error))?;
+    match expected.saturating_add(pledged).saturating_add(WATERMARK) <= free {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "{expected} bytes do not fit on the device's disk: {free} are free, {WATERMARK} must stay free{}",
+                match pledged {
+                    0 => String::new(),
+                    pledged => format!(", and {pledged} are to come of other uploads"),
+                }
+            ),
+        )),
+    }
+}
+
+/// Removes what uploads in one request have left when the updater ended.
+pub(crate) fn remove_leftovers(config: &Config) {
+    for path in hidden(config, PREFIX) {
+        fs::remove_file(path).ok();
+    }
+}
+
+/// The hidden files in `updates/` whose names begin with `prefix`.
+pub(crate) fn hidden(config: &Config, prefix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(config.updates()).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Of the first bytes that came: those of gzip and zip.
+fn looks_like_a_bundle(bytes: &[u8]) -> bool {
+    let alike = |magic: &[u8]| bytes.iter().zip(magic).all(|(one, other)| one == other);
+    alike(&[0x1f, 0x8b]) || alike(b"PK\x03\x04")
+}
+
+pub(crate) fn not_a_bundle(error: &VerifyError) -> Refusal {
+    Refusal::bad_request(match error {
+        VerifyError::NotABundle => error.to_string(),
+        error => format!("this is not a bundle: {error}"),
+    })
+}
+
+fn failed(action: &'static str, path: &Path, error: io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the device's disk is full")
+        }
+        _ => Refusal::internal(&Error::io(action, path)(error)),
+    }
+}
