@@ -1,34 +1,19 @@
-//! The updater: the device side of a release.
+//! The updater: the program on a device, around the library `device`.
 //!
 //! ```text
-//! intake → verify → backup → load → switch → health → commit        (engine)
-//!            any failure after backup → restore → failed | stuck    (undo)
+//! cli       what a person types          daemon    applies what comes, does what the page asks for
+//! web       the updates page, its API    github    newer versions: looked for, downloaded
+//! install   first installation, uninstallation
 //! ```
 //!
-//! [`state`] says what may follow what, [`store`] makes it durable, [`containers`] is the seam to Docker. Each module's
-//! head tells its part.
-//!
-//! Architecture invariants: an intent is durable before its effects; every effect may be repeated; nothing of a bundle is
-//! used before it is verified, and nothing of it is extracted to the disk to be loaded; trust needs no clock.
+//! Architecture invariants: everything that acts on the product is `device`'s; the page asks, and the daemon acts; only
+//! [`github`] knows GitHub, and nothing that comes from there is trusted.
 
 #[cfg(test)]
 mod tests;
 
 pub mod cli;
-pub mod config;
-pub mod containers;
-pub mod control;
 pub mod daemon;
-pub mod engine;
-pub mod error;
 pub mod github;
 pub mod install;
-pub mod stack;
-pub mod state;
-pub mod store;
-pub mod system;
 pub mod web;
-
-pub use engine::adopt::Started;
-pub use engine::verify::Plan;
-pub use error::{Error, Exit, Problem, Result};

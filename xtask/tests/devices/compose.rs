@@ -3,7 +3,7 @@
 use std::{fs, thread, time::Duration};
 
 use bundle::manifest::Health;
-use updater::containers::{ContainerEngine as _, ContainerFacts, ContainerHealth, Services, Stack};
+use device::containers::{ContainerEngine as _, ContainerFacts, ContainerHealth, Services, Stack};
 use xtask::engines::Kind;
 
 use crate::{

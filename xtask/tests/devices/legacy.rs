@@ -11,12 +11,12 @@ use bundle::{
     manifest::DataRule,
     read::{Assumed, Layers, Trust, VerifiedBundle, verify_with_legacy},
 };
+use device::{
+    containers::ContainerEngine as _,
+    stack::load::{keeping, load_legacy},
+};
 use serde_json::json;
 use tempfile::TempDir;
-use updater::{
-    containers::ContainerEngine as _,
-    load::{keeping, load_legacy},
-};
 use xshell::{Shell, cmd};
 use xtask::engines::Kind;
 

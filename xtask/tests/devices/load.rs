@@ -16,15 +16,14 @@ use std::{
 };
 
 use bundle::{Digest, manifest::PlatformImage, read::VerifiedBundle};
-use serde_json::json;
-use tempfile::TempDir;
-use updater::{
+use device::{
     Error, Result,
-    containers::{ContainerEngine as _, EngineFacts, ImageStore},
-    docker::Docker,
-    load::{self, Loaded, load_image},
+    containers::{ContainerEngine as _, EngineFacts, ImageStore, docker::Docker},
+    stack::load::{self, Loaded, load_image},
     store::Store,
 };
+use serde_json::json;
+use tempfile::TempDir;
 use xtask::engines::Kind;
 
 use crate::{

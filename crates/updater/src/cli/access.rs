@@ -10,7 +10,7 @@ use super::{
     commands::{out, print},
     terminal::note,
 };
-use crate::{
+use device::{
     Error, Result,
     config::Config,
     containers::stamp,

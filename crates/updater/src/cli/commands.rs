@@ -17,16 +17,14 @@ use super::{
     terminal::{self, Terminal, note},
     verify,
 };
-use crate::{
+use crate::{daemon, github::worker, web};
+use device::{
     Error, Exit, Result,
     config::Config,
     containers::{ContainerEngine, SystemClock, docker::Docker},
-    daemon,
     engine::{Updater, lock::Lock, preflight::Permissions, self_update},
-    github::worker,
     stack::{release, trust},
     store::Store,
-    web,
 };
 
 /// Does what the arguments say, and gives how it ended.
@@ -260,7 +258,7 @@ fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
         updater.recover()?;
         let current = updater.store.current()?.map(|release| release.id);
         let update = updater.store.updates()?.into_iter().find(|update| {
-            current.is_some() && update.to == current && update.state.phase == crate::state::Phase::Completed
+            current.is_some() && update.to == current && update.state.phase == device::state::Phase::Completed
         });
         let update = update.ok_or_else(|| {
             Error::refused(

@@ -16,12 +16,12 @@ use super::{
     show::DownloadView,
     terminal::Terminal,
 };
-use crate::{
+use crate::github::{Check, Found, GitHub, Then};
+use device::{
     Error, Result,
     config::Config,
     containers::SystemClock,
     engine::preflight::Permissions,
-    github::{Check, Found, GitHub, Then},
     state::Phase,
     store::{Store, Update},
 };

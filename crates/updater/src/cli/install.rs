@@ -12,13 +12,10 @@ use super::{
     terminal::{Terminal, note},
 };
 use crate::{
-    Error, Result,
-    config::Config,
-    containers::SystemClock,
     install::{self, Installed, uninstall},
-    stack::trust,
     web::access::password,
 };
+use device::{Error, Result, config::Config, containers::SystemClock, stack::trust};
 
 /// Shown below the help of `updater install`.
 pub(super) const EXAMPLES: &str = "\

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::{
+use device::{
     Plan,
     state::Phase,
     store::{Fetched, Release, Update},
@@ -25,7 +25,7 @@ pub(super) struct Status {
     /// Whoever is at work.
     pub(super) busy: Option<String>,
     /// What the containers do.
-    pub(super) containers: Vec<crate::containers::ContainerFacts>,
+    pub(super) containers: Vec<device::containers::ContainerFacts>,
     /// Why the containers are not known.
     pub(super) engine_error: Option<String>,
 }
@@ -44,7 +44,7 @@ pub(super) struct DownloadView {
 /// An update as it is shown.
 #[derive(Debug, Serialize)]
 pub(super) struct UpdateView {
-    status: crate::state::Status,
+    status: device::state::Status,
     phase: Phase,
     #[serde(flatten)]
     update: Update,
@@ -98,7 +98,7 @@ pub(super) fn status(status: &Status) -> String {
             container.service,
             container.state,
             match container.health {
-                crate::containers::ContainerHealth::None => String::new(),
+                device::containers::ContainerHealth::None => String::new(),
                 health => format!(", {health:?}").to_lowercase(),
             }
         )

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{Error, control::progress::Progress, state::Phase};
+use device::{Error, control::progress::Progress, state::Phase};
 
 /// Tells on standard error.
 pub(super) struct Terminal {

@@ -15,7 +15,7 @@ use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
 use serde::Serialize;
 
 use super::VerifyArguments;
-use crate::{Exit, stack::bundle_files::Bundle};
+use device::{Exit, stack::bundle_files::Bundle};
 
 /// A minisign public key file has two short lines.
 const MAX_KEY_FILE: u64 = 4096;

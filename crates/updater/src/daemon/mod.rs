@@ -1,6 +1,6 @@
 //! The daemon: recovers, then applies what is dropped into `updates/` and what has come from GitHub, if that may be, and
-//! does what people ask for over the page and the API ([`crate::control::requests`]). It ends when another program has taken its
-//! file's place, for the service manager to start that one ([`crate::engine::self_update`]).
+//! does what people ask for over the page and the API ([`device::control::requests`]). It ends when another program has taken its
+//! file's place, for the service manager to start that one ([`device::engine::self_update`]).
 //!
 //! The page is served from the first moment, so that whoever looks on sees an interrupted update being finished.
 //!
@@ -22,7 +22,8 @@ use std::{
 use notify::{RecursiveMode, Watcher as _};
 use sd_notify::NotifyState;
 
-use crate::{
+use crate::{github::Waker, web};
+use device::{
     Error, Result,
     config::Config,
     containers::{Clock, ContainerEngine},
@@ -37,9 +38,7 @@ use crate::{
         lock::Lock,
         self_update::{self, Watch},
     },
-    github::Waker,
     store::Store,
-    web,
 };
 
 /// How often the folder is looked at without being told.
@@ -218,7 +217,7 @@ pub(crate) fn turn(device: &Device<'_>, intake: &mut Intake) -> Result<()> {
                 Err(error) => updater.progress.note(&format!("{name}: {error}")),
             }
         }
-        updater.apply_what_is_due()?;
+        automatic::apply_what_is_due(updater)?;
         tell(&[NotifyState::Status("waiting for bundles")]);
         Ok(())
     })

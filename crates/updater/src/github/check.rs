@@ -14,7 +14,7 @@ use super::{
     fault::Fault,
     releases::{self, Found, Wanted},
 };
-use crate::{Error, Result, store::Store};
+use device::{Error, Result, store::Store};
 
 /// Where the last answer is kept in the record.
 const KEY: &str = "github";

@@ -18,11 +18,12 @@ use url::Url;
 
 use super::{
     fault::Fault,
-    releases::{Release, RemoteFile},
+    releases::Release,
     resume::{self, Place},
 };
-use crate::config::github::{Base, Settings};
-use crate::{Error, Result};
+use device::config::github::{Base, Settings};
+use device::store::RemoteFile;
+use device::{Error, Result};
 
 /// The form of the API that we speak.
 const API_VERSION: &str = "2022-11-28";

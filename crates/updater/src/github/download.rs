@@ -20,10 +20,11 @@ use super::{
     client::Client,
     fault::Fault,
     file::Fetch,
-    releases::{self, Found, RemoteBundle},
+    releases::{self, Found},
     schedule::doubled,
 };
-use crate::{
+use device::store::RemoteBundle;
+use device::{
     Error, Result,
     config::Config,
     control::progress::Progress,
@@ -146,7 +147,7 @@ impl GitHub<'_> {
     /// Gives back the disk space that was reserved for what has not come. What has come stays, for another try.
     fn release(&self, store: &Store, id: i64) -> Result<()> {
         for download in store.download(id)? {
-            let path = hidden(self.config, &download);
+            let path = bundle_files::hidden(self.config, &download);
             let cut = fs::OpenOptions::new().write(true).open(&path).and_then(|file| {
                 let length = file.metadata()?.len();
                 file.set_len(length)
@@ -176,10 +177,10 @@ impl GitHub<'_> {
             let now = store.fetched(id)?;
             failures = if now == bytes { failures + 1 } else { 1 };
             bytes = now;
-            let pause = match error {
+            let pause = match Fault::of(&error) {
                 // Nobody waits at a terminal for that.
-                Error::GitHub(Fault::Limited(wait)) if wait > LONGEST_RETRY => return Err(error),
-                Error::GitHub(Fault::Limited(wait)) => wait,
+                Some(Fault::Limited(wait)) if *wait > LONGEST_RETRY => return Err(error),
+                Some(Fault::Limited(wait)) => *wait,
                 _ => doubled(FIRST_RETRY, failures - 1, LONGEST_RETRY),
             };
             if failures >= TRIES {
@@ -221,8 +222,8 @@ impl GitHub<'_> {
                 self.expect_parts(store, id, &path)?;
             }
         }
-        if let Err(Error::GitHub(fault)) = &fetched
-            && fault.is_stale()
+        if let Err(error) = &fetched
+            && Fault::of(error).is_some_and(Fault::is_stale)
         {
             // What is asked for the next time is what is there now.
             let before = store.download(id)?;
@@ -323,7 +324,7 @@ impl GitHub<'_> {
             return Err(Error::refused("there is nothing to download", "updater check"));
         };
         for download in parts.iter().chain([first]) {
-            let hidden = hidden(self.config, download);
+            let hidden = bundle_files::hidden(self.config, download);
             // After an interruption some have theirs already.
             if hidden.exists() {
                 files::rename(&hidden, &self.shown(download))?;
@@ -343,7 +344,7 @@ impl GitHub<'_> {
 
     /// Where a file lies: under its own name only after an interruption while files were given theirs.
     fn place(&self, download: &Download) -> PathBuf {
-        let (hidden, shown) = (hidden(self.config, download), self.shown(download));
+        let (hidden, shown) = (bundle_files::hidden(self.config, download), self.shown(download));
         let is_whole = download.at == download.file.size;
         if is_whole && !hidden.exists() && shown.exists() {
             shown
@@ -357,25 +358,9 @@ impl GitHub<'_> {
     }
 }
 
-fn hidden(config: &Config, download: &Download) -> PathBuf {
-    let name = format!("{}{}", files::TEMPORARY, download.file.name);
-    config.downloads().join(name)
-}
-
-/// Removes what has come of a download that nobody wants any more.
-///
-/// # Errors
-/// The record cannot be read, or a file not be removed.
-pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
-    let downloads = store.download(id)?;
-    downloads
-        .iter()
-        .try_for_each(|download| files::remove(&hidden(config, download)))
-}
-
 /// Whether a download goes on by itself after this.
 pub(crate) fn goes_on(error: &Error) -> bool {
-    matches!(error, Error::GitHub(fault) if fault.passes() || matches!(fault, Fault::Changed { .. }))
+    Fault::of(error).is_some_and(|fault| fault.passes() || matches!(fault, Fault::Changed { .. }))
 }
 
 /// Removes what no update waits for any more. Whoever calls it holds the lock of downloads.

@@ -62,7 +62,24 @@ pub enum Fault {
     },
 }
 
+impl From<Fault> for device::Error {
+    fn from(fault: Fault) -> Self {
+        Self::Remote {
+            hint: fault.hint().map(str::to_owned),
+            error: Box::new(fault),
+        }
+    }
+}
+
 impl Fault {
+    /// The fault that an error is about, if it is one.
+    pub(crate) fn of(error: &device::Error) -> Option<&Self> {
+        match error {
+            device::Error::Remote { error, .. } => error.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether waiting may mend it.
     pub fn passes(&self) -> bool {
         matches!(

@@ -17,7 +17,7 @@ use super::{
     client::Client,
     resume::{self, Place},
 };
-use crate::{
+use device::{
     Error, Result,
     control::progress::Progress,
     store::{Download, Store},
@@ -121,7 +121,7 @@ impl Fetch<'_> {
         while let Some(chunk) = coming.next()? {
             let chunk = chunk.as_ref();
             if sofar.hasher.length() + chunk.len() as u64 > download.file.size {
-                return Err(download.changed());
+                return Err(changed(download));
             }
             sofar.file.write_all(chunk).map_err(Error::io("write", path))?;
             sofar.hasher.update(chunk);
@@ -157,11 +157,9 @@ impl Fetch<'_> {
     }
 }
 
-impl Download {
-    fn changed(&self) -> Error {
-        let name = self.file.name.clone();
-        super::Fault::Changed { name }.into()
-    }
+fn changed(download: &Download) -> Error {
+    let name = download.file.name.clone();
+    super::Fault::Changed { name }.into()
 }
 
 /// Takes the disk space for the rest of a file, so that nobody else can have it.

@@ -18,7 +18,7 @@
 //! them block: call them where that does no harm. What happens meanwhile is seen in the update's phase: `downloading`,
 //! with why it does not go on in its `error`; then `pending` with a bundle, or `verifying`.
 //!
-//! [`Store::fetched`]: crate::store::Store::fetched
+//! [`Store::fetched`]: device::store::Store::fetched
 //!
 //! Nothing is trusted that comes from there: digests only tell early that something is damaged. What counts is the
 //! signature of the bundle, which the updater checks as for any other.
@@ -31,25 +31,20 @@ mod file;
 pub(crate) mod releases;
 mod resume;
 mod schedule;
+pub(crate) mod wanted;
 pub mod worker;
 
-pub use self::{
-    check::Check,
-    client::Patience,
-    download::Then,
-    fault::Fault,
-    releases::{Found, RemoteBundle, RemoteFile},
-    worker::Waker,
-};
-pub use crate::config::{
+pub use self::{check::Check, client::Patience, download::Then, fault::Fault, releases::Found, worker::Waker};
+pub use device::config::{
     github::{Api, Automatic, Channel, Settings},
     window::Window,
 };
+pub use device::store::{RemoteBundle, RemoteFile};
 
 use bundle::Platform;
 use semver::Version;
 
-use crate::{Error, Result, config::Config, containers::Clock};
+use device::{Error, Result, config::Config, containers::Clock};
 
 /// The repository that this device's versions come from.
 #[derive(Clone, Copy)]
@@ -72,7 +67,7 @@ impl<'a> GitHub<'a> {
                 "this device knows no repository on GitHub",
                 format!(
                     "add to {}: [github] repository = \"owner/name\"",
-                    config.etc.join(crate::config::FILE).display()
+                    config.etc.join(device::config::FILE).display()
                 ),
             )
         })?;
@@ -109,7 +104,7 @@ impl<'a> GitHub<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::containers::SystemClock;
+    use device::containers::SystemClock;
 
     #[test]
     fn only_the_declared_repository_is_downloaded_from() {

@@ -9,10 +9,11 @@ use bundle::{
     names::ProductName,
     parts::{self, bundle_of_part},
 };
+use device::store::{RemoteBundle, RemoteFile};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::config::github::Channel;
+pub(crate) use device::config::github::Channel;
 
 /// What checksums of a release's files are called.
 const SUMS: &str = "SHA256SUMS";
@@ -70,38 +71,6 @@ pub struct Found {
     pub published_at: Option<String>,
     /// The bundle for this device; none if there is none.
     pub bundle: Option<RemoteBundle>,
-}
-
-/// A bundle among the files of a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemoteBundle {
-    /// Its file's name, or that of the list of its parts.
-    pub name: String,
-    /// Where a person gets that file.
-    pub download_url: String,
-    /// The size of all its files in bytes.
-    pub size: u64,
-    /// Its one file; or the list of its parts, and then the parts in order.
-    pub files: Vec<RemoteFile>,
-    /// Where checksums are, for files whose digest GitHub does not know.
-    pub sums: Option<RemoteFile>,
-}
-
-/// A file of a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemoteFile {
-    /// Its number: another file of the same name has another one.
-    pub id: u64,
-    /// Its name.
-    pub name: String,
-    /// Its address in the API.
-    pub url: String,
-    /// Its address for everyone.
-    pub download_url: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its SHA-256, where GitHub knows it.
-    pub digest: Option<Digest>,
 }
 
 /// The newest release that is wanted.

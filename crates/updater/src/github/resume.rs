@@ -6,7 +6,8 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap},
 };
 
-use super::{fault::Fault, releases::RemoteFile};
+use super::fault::Fault;
+use device::store::RemoteFile;
 
 /// How far a file is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

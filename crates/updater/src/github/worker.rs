@@ -18,8 +18,7 @@ use super::{
     fault::Fault,
     schedule::{Schedule, doubled},
 };
-use crate::daemon::automatic;
-use crate::{
+use device::{
     Error, Result,
     config::Config,
     containers::{Clock, SystemClock},
@@ -86,7 +85,7 @@ fn run(config: &Config, progress: &dyn Progress, inbox: &Receiver<()>) {
 #[cfg(test)]
 pub(crate) fn turn_for_test(config: &Config, clock: &dyn Clock) {
     let platform = Platform::host();
-    Worker::new(config, clock, &platform, &crate::control::progress::Silent).turn(0);
+    Worker::new(config, clock, &platform, &device::control::progress::Silent).turn(0);
 }
 
 /// A random number.
@@ -193,7 +192,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         self.say(&format!("{} is available: {}", found.version, found.page));
-        if self.config.automatic.download && automatic::wants(found, store)? {
+        if self.config.automatic.download && super::wanted::wants(found, store)? {
             for update in store.updates()? {
                 let is_older = update.state.phase == Phase::Pending && update.version < found.version;
                 if is_older && !store.download(update.id)?.is_empty() {
@@ -232,11 +231,11 @@ impl<'a> Worker<'a> {
                     0
                 };
                 let mut pause = doubled(FIRST_RETRY, failures, LONGEST_RETRY);
-                if let Error::GitHub(Fault::Limited(wait)) = &error {
+                if let Some(Fault::Limited(wait)) = Fault::of(&error) {
                     pause = pause.max(*wait);
                 }
                 self.paused.insert(update.id, (now + pause, failures + 1));
-                if !matches!(error, Error::GitHub(Fault::Offline(_))) {
+                if !matches!(Fault::of(&error), Some(Fault::Offline(_))) {
                     self.say(&format!("the download of {} waits: {error}", update.version));
                 }
                 Ok(())

@@ -12,7 +12,7 @@ use std::path::Path;
 use semver::Version;
 
 use super::Report;
-use crate::{
+use device::{
     Error, Result,
     config::Config,
     containers::{Clock, ContainerEngine, EngineFacts, Services},

@@ -21,7 +21,7 @@ use bundle::{
 };
 
 use super::Options;
-use crate::{Error, Result, control::progress::Progress, stack::bundle_files::Bundle};
+use device::{Error, Result, control::progress::Progress, stack::bundle_files::Bundle};
 
 /// An `install.sh` is a few kilobytes.
 const MAX_INSTALLER: u64 = 1 << 20;

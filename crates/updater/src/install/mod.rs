@@ -4,7 +4,7 @@
 //! look       root? whose product? a native installation?      nothing is changed
 //! trust      the bundle, by keys that came from outside of it          (keys)
 //! prepare    Docker and Compose, folders, configuration, keys, program (docker)
-//! apply      the bundle, as any update: load, start, wait until healthy (crate::engine)
+//! apply      the bundle, as any update: load, start, wait until healthy (device::engine)
 //! boot       units for the service manager                             (units)
 //! password   the administrator's, last of all, so that it is shown if it was made (admin)
 //! ```
@@ -40,13 +40,13 @@ use bundle::{
 use semver::Version;
 use serde::Serialize;
 
-use crate::{
+use crate::github;
+use device::{
     Error, Result,
     config::{self, Config},
     containers::{Clock, ContainerEngine, docker::Docker},
     control::progress::Progress,
     engine::{lock::Lock, preflight::Permissions},
-    github,
     stack::{
         bundle_files::{self, Bundle},
         trust,
@@ -113,7 +113,7 @@ pub struct Installed {
     pub notes: Vec<String>,
     /// The administrator's password, if it was made now. It is kept nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub admin_password: Option<AdminPassword>,
+    pub(crate) admin_password: Option<AdminPassword>,
 }
 
 /// What was found out before anything is changed.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::units::{MARK, System};
-use crate::{Error, Result, config::Config};
+use device::{Error, Result, config::Config};
 
 /// What people call a compose file.
 const COMPOSE_FILES: [&str; 5] = [

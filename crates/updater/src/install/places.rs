@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bundle::names::ProductName;
 
 use super::Options;
-use crate::{
+use device::{
     Error, Result,
     config::{self, Config},
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Report, units::System};
-use crate::{
+use device::{
     Error, Result,
     config::Config,
     engine::self_update,
@@ -34,7 +34,7 @@ const NAME: &str = "updater";
 pub(super) fn install(config: &Config, system: Option<&System>, report: &mut Report<'_>) -> Result<()> {
     let place = self_update::program(config);
     if !is_same(Path::new(RUNNING), &place)? {
-        let newer = self_update::version_of(&place).filter(|version| *version > crate::engine::verify::version());
+        let newer = self_update::version_of(&place).filter(|version| *version > device::version());
         match newer {
             Some(version) => report.note(format!(
                 "{} is version {version} and stays: this one is older",

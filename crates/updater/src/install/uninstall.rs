@@ -15,7 +15,7 @@ use super::{
     units::{self, System},
 };
 use crate::web::access::password;
-use crate::{
+use device::{
     Error, Result,
     config::{self, Config},
     containers::{ContainerEngine, Stack, docker::Docker},
@@ -88,7 +88,7 @@ pub(crate) fn uninstall_with(
     remove_images(config, &mut store, engine, progress, &mut done)?;
     crash::point("images removed");
     if let Some(system) = system {
-        if let Some(link) = program::link_of(system, &crate::engine::self_update::program(config)) {
+        if let Some(link) = program::link_of(system, &device::engine::self_update::program(config)) {
             remove(link, &mut done)?;
         }
         let units = units::remove(config, system)?;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::Report;
-use crate::{
+use device::{
     Result,
     config::{self, Config},
     engine::self_update,

@@ -10,14 +10,12 @@ use std::{
 
 use github_double::{Access, Break, Effect, Fault as Wrong, Host};
 
-use super::{
-    device::Device,
-    site::{REPOSITORY, Site},
-};
-use crate::{
+use super::site::{REPOSITORY, Site};
+use crate::github::Then;
+use device::testing::device::Device;
+use device::{
     Error,
     control::progress::{Progress, Silent},
-    github::Then,
     state::{Event, Phase},
     store::{Change, Store},
 };
@@ -366,7 +364,7 @@ fn every_fault_is_named_and_passes_or_waits_for_a_person() {
         site.request("2.1.0", Then::Wait);
         site.double.fault(Wrong::new(host, "GET", "", effect));
         let error = site.fetch().unwrap_err();
-        assert!(matches!(error, Error::GitHub(_)), "{what}: {error:?}");
+        assert!(matches!(error, Error::Remote { .. }), "{what}: {error:?}");
         assert!(error.to_string().contains(named), "{what}: {error}");
         let update = site.device.update();
         assert_eq!(update.state.phase, phase, "{what}");
@@ -550,7 +548,7 @@ fn a_token_goes_to_the_api_and_nowhere_else() {
     assert!(error.hint().unwrap().contains("token-file"));
 
     let path = site.device.config.etc.join("token");
-    crate::system::files::write(&path, b"the-secret\n", 0o600).unwrap();
+    device::system::files::write(&path, b"the-secret\n", 0o600).unwrap();
     site.device.config.github.as_mut().unwrap().token_file = Some(path);
     site.double.forget_requests();
     site.request("2.1.0", Then::Wait);

@@ -4,17 +4,20 @@ use std::{cell::RefCell, fs, time::Duration};
 
 use github_double::{Access, Draft, Effect, Fault as Wrong, Host};
 
-use super::{
+use super::site::{REPOSITORY, Site};
+use crate::{
+    daemon::automatic,
+    github::{Check, Then, worker::Worker},
+};
+use device::testing::{
     bundles::{self, Version},
     device::Device,
-    site::{REPOSITORY, Site},
 };
-use crate::{
+use device::{
     Exit,
+    config::github::Channel,
     control::progress::{Progress, Silent},
-    daemon::automatic,
     engine::preflight::Permissions,
-    github::{Channel, Check, Then, worker::Worker},
     state::Phase,
 };
 
@@ -74,7 +77,7 @@ impl Site {
         let mut chance = 0;
         while self.device.elapsed() < end {
             let pause = worker.turn(chance).as_secs();
-            self.device.run(|updater| updater.apply_what_is_due()).unwrap();
+            self.device.run(crate::daemon::automatic::apply_what_is_due).unwrap();
             // More often makes no difference but for how long the test takes.
             self.device.wait(pause.max(MINUTE * 10).min(seconds));
             chance += 77;
@@ -192,7 +195,7 @@ fn asking_with_a_token_is_free() {
     site.double.world().add_token("secret", Access::Read);
     site.double.world().limits.authenticated = 2;
     let path = site.device.config.etc.join("token");
-    crate::system::files::write(&path, b"secret", 0o600).unwrap();
+    device::system::files::write(&path, b"secret", 0o600).unwrap();
     site.device.config.github.as_mut().unwrap().token_file = Some(path);
     for _ in 0..5 {
         assert_eq!(site.check().error, None);
@@ -254,7 +257,7 @@ fn what_may_be_done_unasked_is_done_once() {
         None
     );
     site.device.config.automatic.windows = vec![soon];
-    site.device.run(|updater| updater.apply_what_is_due()).unwrap();
+    site.device.run(crate::daemon::automatic::apply_what_is_due).unwrap();
     assert_eq!(site.device.expect_whole("applied"), "2.1.0");
     assert_eq!(site.store().updates().unwrap().len(), 2);
     assert_eq!(fs::read_dir(site.device.config.downloads()).unwrap().count(), 0);
@@ -416,7 +419,7 @@ fn downloaded_and_applied_as_it_was_asked() {
     assert_eq!(update.state.phase, Phase::Downloading);
     // Others may act meanwhile.
     site.device.run(|updater| updater.recover()).unwrap();
-    site.device.run(|updater| updater.apply_what_is_due()).unwrap();
+    site.device.run(crate::daemon::automatic::apply_what_is_due).unwrap();
     assert_eq!(site.device.expect_whole("applied"), "2.1.0");
     let error = site
         .github()

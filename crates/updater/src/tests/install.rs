@@ -13,21 +13,16 @@ use bundle::{
 };
 use tempfile::TempDir;
 
-use super::{
+use crate::install::{
+    Installed, Options, System, run_on,
+    uninstall::{self, uninstall_with},
+};
+use device::testing::{
     bundles::{self, More, Version},
     world::World,
 };
-use crate::{
-    Error, Exit, Result,
-    config::Config,
-    control::progress::Silent,
-    install::{
-        Installed, Options, System, run_on,
-        uninstall::{self, uninstall_with},
-    },
-    stack::trust,
-    state::Phase,
-    store::Store,
+use device::{
+    Error, Exit, Result, config::Config, control::progress::Silent, stack::trust, state::Phase, store::Store,
 };
 
 /// A machine with an engine, on which nothing is installed.
@@ -479,7 +474,12 @@ fn nothing_is_taken_away_during_an_update() {
     let id = store.updates().unwrap()[0].id;
     let now = "2026-01-31T12:00:00Z";
     store
-        .record(id, crate::state::Event::RollBack, &crate::store::Change::default(), now)
+        .record(
+            id,
+            device::state::Event::RollBack,
+            &device::store::Change::default(),
+            now,
+        )
         .unwrap();
     assert_eq!(store.active().unwrap().unwrap().state.phase, Phase::RollingBack);
     assert!(matches!(device.uninstall(true), Err(Error::Busy { .. })));
@@ -570,7 +570,7 @@ fn ended_at_any_point_it_is_finished_by_the_next_run() {
             }
             passed += 1;
         };
-        let install = || crate::system::crash::with_hook(hook, || device.install_with(&options));
+        let install = || device::system::crash::with_hook(hook, || device.install_with(&options));
         let ended = match catch_unwind(AssertUnwindSafe(install)) {
             Ok(installed) => {
                 installed.unwrap();

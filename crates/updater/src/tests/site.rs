@@ -5,11 +5,12 @@ use std::time::Duration;
 use bundle::Platform;
 use github_double::{Draft, GitHub as Double};
 
-use super::device::Device;
-use crate::{
+use crate::github::{GitHub, Patience, Then};
+use device::testing::device::Device;
+use device::{
     Result,
+    config::github::Settings,
     control::progress::Silent,
-    github::{GitHub, Patience, Settings, Then},
     store::{Store, Update},
 };
 

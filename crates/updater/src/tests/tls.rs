@@ -15,8 +15,9 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-use super::device::Device;
-use crate::github::{GitHub, Settings};
+use crate::github::GitHub;
+use device::config::github::Settings;
+use device::testing::device::Device;
 
 /// Starts a server that knows no releases; its address, and its authority's certificate in PEM form.
 fn server() -> (String, String) {

@@ -5,7 +5,7 @@
 //! routes    which call goes where; headers that every answer has
 //! access    who calls: session cookie or bearer token; attempts are limited
 //! api       what is read          views    what it looks like outside
-//! actions   what is asked for; the daemon does it (crate::control::requests)
+//! actions   what is asked for; the daemon does it (device::control::requests)
 //! upload    a bundle in one request     resumable    in several     unfinished, receive, claim    what becomes of it
 //! events    the course of an update, live
 //! metrics, openapi, page
@@ -30,10 +30,10 @@ use tracing::warn;
 
 use self::app::App;
 pub use self::serve::openapi::document;
-use crate::{
+use crate::github::Waker;
+use device::{
     config::Config,
     control::{board::Board, requests::Requests},
-    github::Waker,
 };
 
 /// The threads that work on files and the record.

@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::Error;
+use device::Error;
 
 /// An answer that is none.
 #[derive(Debug)]

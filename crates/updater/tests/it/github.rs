@@ -7,13 +7,13 @@ use std::{
 };
 
 use bundle::{Platform, names::ProductName};
+use device::config::{
+    Config,
+    github::{Api, Settings},
+};
 use github_double::{Draft, GitHub};
 use serde_json::Value;
 use tempfile::TempDir;
-use updater::{
-    config::Config,
-    github::{Api, Settings},
-};
 
 const REPOSITORY: &str = "owner/app";
 
@@ -164,7 +164,7 @@ fn one_downloads_at_a_time() {
     double.world().add_repository(REPOSITORY);
     publish(&double, "2.1.0");
     let device = Device::new(&double.api_url());
-    let _other = updater::engine::lock::Lock::take(&device.config.download_lock(), "updater daemon").unwrap();
+    let _other = device::engine::lock::Lock::take(&device.config.download_lock(), "updater daemon").unwrap();
     let (_, error) = device.expect(&["download"], 6);
     assert!(error.contains("updater daemon"), "{error}");
 }

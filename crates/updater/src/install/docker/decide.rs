@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Error, Result};
+use device::{Error, Result};
 
 /// Packages of the Compose plugin, by whoever packages it: Docker, Ubuntu, Debian from 13 on.
 const COMPOSE_PACKAGES: [&str; 3] = ["docker-compose-plugin", "docker-compose-v2", "docker-compose"];

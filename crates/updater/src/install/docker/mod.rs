@@ -26,7 +26,7 @@ use bundle::{Platform, manifest::FileRole, names::EntryName};
 
 use self::decide::{Engine, Found, Step, decide, major, what_to_bring};
 use super::{Report, units::System};
-use crate::{
+use device::{
     Error, Result,
     config::Config,
     containers::{ContainerEngine as _, docker::Docker},

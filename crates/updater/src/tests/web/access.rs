@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Api, Call, expect, http::Answer};
-use crate::{store::Session, web::access::password};
+use crate::web::access::password;
+use device::store::Session;
 
 /// Every call that somebody unknown must not make.
 fn guarded(api: &Api) -> Vec<Call> {

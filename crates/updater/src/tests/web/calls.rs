@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Api, Device, OTA, Version, expect};
-use crate::engine::lock::Lock;
+use device::engine::lock::Lock;
 
 #[test]
 fn a_version_is_registered_once() {
@@ -115,8 +115,8 @@ fn what_was_uploaded_is_applied_and_rolled_back_and_applied_again() {
     );
     assert_eq!(api.get("/check")["current_version"], "1.1.0");
 
-    let outlook = api.get(&format!("/{id}/rollback"));
-    assert_eq!(outlook, json!({ "version": "1.0.0", "discards_data_since": null }));
+    let plan = api.get(&format!("/{id}/rollback"));
+    assert_eq!(plan, json!({ "version": "1.0.0", "discards_data_since": null }));
     let answer = api.send(api.call("POST", &format!("/{id}/rollback")));
     assert_eq!(
         (answer.status, answer.json()["message"].as_str()),

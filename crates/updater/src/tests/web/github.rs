@@ -4,7 +4,7 @@ use github_double::{Draft, GitHub};
 use serde_json::{Value, json};
 
 use super::{Api, Device, Version, expect};
-use crate::github::Settings;
+use device::config::github::Settings;
 
 const REPOSITORY: &str = "owner/app";
 

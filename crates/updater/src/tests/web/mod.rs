@@ -20,21 +20,23 @@ use bundle::Digest;
 use serde_json::Value;
 
 use self::http::{Answer, Call};
-use super::{
+use crate::{
+    daemon::{self, Heartbeat},
+    github::worker,
+    web::{self, access::password},
+};
+use device::testing::{
     bundles::{self, Version},
     device::Device,
 };
-use crate::{
+use device::{
     control::{
         board::{Board, Live},
         progress::Silent,
         requests::Requests,
     },
-    daemon::{self, Heartbeat},
     engine::intake::Intake,
-    github::worker,
     store::{Token, Update},
-    web::{self, access::password},
 };
 
 const OTA: &str = "/api/v1/ota";
@@ -137,7 +139,7 @@ impl Api {
 
     /// The worker that downloads does what is to be done.
     fn download(&self) {
-        let clock = crate::containers::SystemClock::start();
+        let clock = device::containers::SystemClock::start();
         worker::turn_for_test(&self.device.config, &clock);
     }
 

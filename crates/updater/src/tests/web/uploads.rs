@@ -5,7 +5,7 @@ use std::{fs, io::Write as _, net::Shutdown, time::Duration};
 use serde_json::json;
 
 use super::{Answer, Api, OTA, Version, expect};
-use crate::state::Phase;
+use device::state::Phase;
 
 const BYTES: &str = "application/offset+octet-stream";
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header, request::Parts};
 
-use crate::config::network::Network;
+use device::config::network::Network;
 
 /// The other end of the connection, and whether it is encrypted.
 #[derive(Clone, Copy, Debug)]

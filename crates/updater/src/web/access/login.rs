@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Admin, BASE, CLOCK_SLACK, COOKIE, Caller, Client, SESSION, Who, origin};
-use crate::{
+use crate::web::{
+    access::password,
+    api::body::Body,
+    app::{App, blocking},
+    refusal::{Problem, Refusal, Refused},
+};
+use device::{
     Error,
     stack::release,
     store::{REFUSED_LOGIN, Session},
-    web::{
-        access::password,
-        api::body::Body,
-        app::{App, blocking},
-        refusal::{Problem, Refusal, Refused},
-    },
 };
 
 /// Letters and digits of a session's secret: 256 bits.

@@ -28,7 +28,7 @@ use super::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use crate::store::Session;
+use device::store::Session;
 
 /// How long a session lasts.
 const SESSION: Duration = Duration::from_secs(12 * 60 * 60);

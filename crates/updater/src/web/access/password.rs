@@ -9,7 +9,7 @@ use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::
 use bundle::Digest;
 use serde::Serialize;
 
-use crate::{Error, Result, config::Config, stack::release, system::files};
+use device::{Error, Result, config::Config, stack::release, system::files};
 
 /// The hash's file name, beside the configuration.
 const FILE: &str = "admin.hash";

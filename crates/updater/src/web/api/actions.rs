@@ -22,7 +22,7 @@ use crate::web::{
     app::App,
     refusal::{Problem, Refusal, Refused},
 };
-use crate::{
+use device::{
     containers::stamp,
     control::requests::Wish,
     state::Phase,

@@ -27,7 +27,7 @@ use crate::web::{
     app::{App, blocking},
     refusal::{Refusal, Refused},
 };
-use crate::{
+use device::{
     Result,
     control::board::{Note, Work},
     state::Phase,
@@ -229,7 +229,7 @@ fn phases(store: &Store, update: &Update) -> Result<Vec<Phase>> {
     Ok(phases)
 }
 
-/// The course of updates, live: events `state` ([`Course`]) and `progress` ([`crate::control::board::Work`]), as server-sent events.
+/// The course of updates, live: events `state` ([`Course`]) and `progress` ([`device::control::board::Work`]), as server-sent events.
 #[utoipa::path(get, path = "/api/v1/ota/events", tag = "device",
     responses((status = 200, description = "Events `state` and `progress`", content_type = "text/event-stream", body = String), Refused))]
 pub(crate) async fn events(

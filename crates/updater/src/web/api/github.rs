@@ -7,17 +7,12 @@ use bundle::{Digest, Platform};
 use semver::Version;
 
 use super::views::Done;
+use crate::github::{GitHub, Patience, Then};
 use crate::web::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use crate::{
-    containers::SystemClock,
-    control::requests::Wish,
-    github::{GitHub, Patience, Then},
-    state::Phase,
-    store::Update,
-};
+use device::{containers::SystemClock, control::requests::Wish, state::Phase, store::Update};
 
 /// The newest release, or why it is not known.
 #[derive(Debug, Default)]
@@ -43,7 +38,7 @@ pub(crate) async fn newest(app: &Arc<App>) -> Newest {
         let (clock, platform) = (SystemClock::start(), Platform::host());
         let github = GitHub::new(&shared.config, &clock, &platform)?.with(Patience::SHORT);
         // A connection of its own: the others shall not wait for GitHub.
-        let mut store = crate::store::Store::open(&shared.config.database())?;
+        let mut store = device::store::Store::open(&shared.config.database())?;
         Ok(github.check(&mut store)?)
     });
     match asked.await {

@@ -16,7 +16,7 @@ use crate::web::{
     app::App,
     refusal::{Refusal, Refused},
 };
-use crate::{engine::verify, state::Phase};
+use device::state::Phase;
 
 /// What is counted since the start.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Reader) -> Result<im
         .await?;
     let mut page = Exposition::default();
     page.metric("ota_updater_info", "gauge", "The updater's version");
-    page.value(&[("version", &verify::version().to_string())], 1.0);
+    page.value(&[("version", &device::version().to_string())], 1.0);
     page.metric("ota_version_info", "gauge", "The version of the product that runs");
     if let Some(current) = current {
         page.value(&[("version", &current.version.to_string())], 1.0);

@@ -17,12 +17,11 @@ use super::{
     access::{Caller, Reader, Who},
     api::{
         body::{Name, Page},
-        views::{AuditList, Check, RollbackOutlook, UpdateList, UpdateView},
+        views::{AuditList, Check, RollbackPlan, UpdateList, UpdateView},
     },
     app::App,
     refusal::{Problem, Refusal, Refused},
 };
-use crate::engine::undo;
 
 /// That this program answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,7 +55,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, _: Reader, page: Page) -> 
         .record(move |store| {
             let (updates, total) = store.page_of_updates(offset, limit)?;
             let views = updates.into_iter().map(|update| UpdateView::of(&shared, store, update));
-            Ok((views.collect::<crate::Result<Vec<_>>>()?, total))
+            Ok((views.collect::<device::Result<Vec<_>>>()?, total))
         })
         .await?;
     Ok(Json(UpdateList {
@@ -90,7 +89,7 @@ pub(crate) async fn check(State(app): State<Arc<App>>, caller: Caller) -> Result
         .record(|store| {
             let current = store.current()?.map(|release| release.version);
             let waiting = store.updates()?.into_iter();
-            let waiting = waiting.filter(|update| update.state.phase == crate::state::Phase::Pending);
+            let waiting = waiting.filter(|update| update.state.phase == device::state::Phase::Pending);
             Ok((current, waiting.map(|update| update.version).max()))
         })
         .await?;
@@ -143,20 +142,22 @@ pub(crate) async fn audit(State(app): State<Arc<App>>, _: Reader, page: Page) ->
 #[utoipa::path(get, path = "/api/v1/ota/{id}/rollback", tag = "updates",
     params(("id" = String, Path, description = "The update's public_id")),
     responses(
-        (status = 200, description = "What it would mean", body = RollbackOutlook),
+        (status = 200, description = "What it would mean", body = RollbackPlan),
         (status = 404, description = "There is no such update", body = Problem),
         (status = 409, description = "It cannot be rolled back", body = Problem),
         Refused,
     ))]
-pub(crate) async fn rollback_outlook(
+pub(crate) async fn rollback_plan(
     State(app): State<Arc<App>>,
     _: Reader,
     Name(id): Name,
-) -> Result<Json<RollbackOutlook>, Refusal> {
+) -> Result<Json<RollbackPlan>, Refusal> {
     let update = app.update(&id).await?;
-    let outlook = app.record(move |store| undo::outlook(store, &update)).await?;
-    Ok(Json(RollbackOutlook {
-        version: outlook.version.to_string(),
-        discards_data_since: outlook.discards_data_since,
+    let plan = app
+        .record(move |store| device::engine::rollback_plan::rollback_plan(store, &update))
+        .await?;
+    Ok(Json(RollbackPlan {
+        version: plan.version.to_string(),
+        discards_data_since: plan.discards_data_since,
     }))
 }

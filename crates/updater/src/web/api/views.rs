@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::web::app::App;
-use crate::{
+use device::{
     Result,
     state::{Phase, Status},
     store::{Audit, Store, Update},
@@ -124,7 +124,7 @@ impl Done {
 
 /// What rolling back an update would mean.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RollbackOutlook {
+pub(crate) struct RollbackPlan {
     /// The version that would run afterwards.
     pub(crate) version: String,
     /// From when on everything written would be lost; null if all data stays. To be handed back to agree.

@@ -14,7 +14,8 @@ use super::{
     refusal::Refusal,
     upload::unfinished::Uploads,
 };
-use crate::{
+use crate::github::Waker;
+use device::{
     Error, Result,
     config::Config,
     containers::stamp,
@@ -22,7 +23,6 @@ use crate::{
         board::Board,
         requests::{Requests, Wish},
     },
-    github::Waker,
     store::{Audit, Store, Update},
 };
 

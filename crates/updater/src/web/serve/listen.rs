@@ -33,7 +33,7 @@ use crate::web::{
     app::App,
     upload::{receive, unfinished},
 };
-use crate::{Error, Result};
+use device::{Error, Result};
 
 /// How many are served at a time.
 const CONNECTIONS: usize = 400;

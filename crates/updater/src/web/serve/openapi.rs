@@ -24,12 +24,12 @@ use crate::web::{
                        Every answer with a status of 400 or more is a Problem."
     ),
     paths(
-        api::list, actions::register, api::check, api::show, actions::delete, actions::apply, api::rollback_outlook,
+        api::list, actions::register, api::check, api::show, actions::delete, actions::apply, api::rollback_plan,
         actions::roll_back, upload::upload, resumable::options, resumable::begin, resumable::show, resumable::go_on,
         resumable::end, events::events, api::audit, login::show, login::begin, login::end, document_call,
         api::health, metrics::metrics,
     ),
-    components(schemas(events::Course, crate::control::board::Work, refusal::Problem)),
+    components(schemas(events::Course, device::control::board::Work, refusal::Problem)),
     modifiers(&Schemes),
     security(("session" = []), ("token" = [])),
     tags(

@@ -39,7 +39,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         )
         .route("/{id}", get(api::show).delete(actions::delete))
         .route("/{id}/apply", post(actions::apply))
-        .route("/{id}/rollback", get(api::rollback_outlook).post(actions::roll_back));
+        .route("/{id}/rollback", get(api::rollback_plan).post(actions::roll_back));
     Router::new()
         .route("/health", get(api::health))
         .route("/metrics", get(metrics::metrics))

@@ -18,7 +18,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{Error, Result, config::Web};
+use device::{Error, Result, config::Web};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(60);

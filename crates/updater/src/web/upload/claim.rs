@@ -15,7 +15,7 @@ use semver::Version;
 
 use super::receive::Received;
 use crate::web::{access::Caller, app::App, refusal::Refusal};
-use crate::{
+use device::{
     containers::stamp,
     state::{Event, Phase},
     store::{Change, NewUpdate, Origin, Update},

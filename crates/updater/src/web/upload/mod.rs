@@ -27,7 +27,7 @@ use super::{
         receive::{Feed, Incoming, PREFIX, Received, expect_room},
     },
 };
-use crate::store::Update;
+use device::store::Update;
 
 /// How long nothing may come of an upload.
 pub(crate) const STALL: Duration = Duration::from_secs(60);

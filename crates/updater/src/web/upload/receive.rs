@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::claim;
 use crate::web::{app::App, refusal::Refusal};
-use crate::{Error, config::Config, engine::preflight::WATERMARK, system::files};
+use device::{Error, config::Config, engine::preflight::WATERMARK, system::files};
 
 /// What the names of files begin with that are received in one request: hidden ones.
 pub(crate) const PREFIX: &str = ".partial-upload-";

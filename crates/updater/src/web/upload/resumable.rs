@@ -27,13 +27,13 @@ use super::{
     receive::{Feed, Incoming},
     unfinished::{self, Upload, file_of, opened},
 };
-use crate::Error;
 use crate::web::{
     access::{Admin, BASE, Caller},
     api::body::Name,
     app::{App, blocking},
     refusal::{Problem, Refusal, Refused},
 };
+use device::Error;
 
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -205,7 +205,7 @@ pub(crate) async fn go_on(
     }
 }
 
-async fn finish(app: &Arc<App>, caller: &Caller, mut incoming: Incoming) -> Result<crate::store::Update, Refusal> {
+async fn finish(app: &Arc<App>, caller: &Caller, mut incoming: Incoming) -> Result<device::store::Update, Refusal> {
     incoming.discard();
     let (app, caller) = (app.clone(), caller.clone());
     blocking(move || claim::claim(&app, incoming.finish()?, &caller)).await

@@ -21,7 +21,7 @@ use crate::web::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use crate::{config::Config, system::files};
+use device::{config::Config, system::files};
 
 /// What the names of files begin with that are received in several requests.
 const PREFIX: &str = ".partial-resumable-";

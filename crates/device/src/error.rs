@@ -1,0 +1,259 @@
+//! What can go wrong, with what mends it and how it looks to scripts.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
+use serde::Serialize;
+
+use crate::{state::IllegalTransition, system::process::ProcessError};
+
+/// The result of nearly everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read, written, made or removed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A file is there and makes no sense.
+    #[error("{}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A bundle is refused, or cannot be read.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A bundle in parts is not whole, or its list is refused.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
+    /// A key is refused.
+    #[error("trusted key `{key}`: {source}")]
+    Key {
+        /// What was given.
+        key: String,
+        /// What is wrong with it.
+        source: SignatureError,
+    },
+    /// Things that stand against an update, found before anything was changed.
+    #[error("{}", list(.0))]
+    Problems(Vec<Problem>),
+    /// A program failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The Docker Engine refused something or could not be reached.
+    #[error("cannot {action}: {message}")]
+    Engine {
+        /// What was tried.
+        action: String,
+        /// What the engine answered.
+        message: String,
+    },
+    /// The record of updates cannot be read or written.
+    #[error("the record of updates cannot be used: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// Somebody else acts.
+    #[error("{holder} is at work")]
+    Busy {
+        /// Who that is, with what it does.
+        holder: String,
+    },
+    /// That cannot happen to an update now.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// Something that is asked for is not done, and why.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// Where newer versions are fetched from does not answer, or its answer cannot be used.
+    #[error("{error}")]
+    Remote {
+        /// What that part of the program found.
+        error: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The product is not healthy.
+    #[error("{0}")]
+    Unhealthy(String),
+    /// The update did not work; the version before it runs.
+    #[error("{version} was not installed: {message}")]
+    Undone {
+        /// The version that was to be installed.
+        version: String,
+        /// What did not work.
+        message: String,
+    },
+    /// Bringing a version back did not work.
+    #[error("the device is stuck between two versions: {0}")]
+    Stuck(String),
+}
+
+/// Something that stands against an update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What it is about: `disk`, `platform`, `.env`.
+    pub subject: String,
+    /// What is wrong.
+    pub message: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem with no hint.
+    pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The problem with what mends it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// How a command ended, as scripts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Something could not be read, written or run.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Something stands against it; nothing was changed.
+    Problems = 3,
+    /// The update did not work; the version before it runs.
+    Undone = 4,
+    /// The bundle is refused.
+    Refused = 5,
+    /// Somebody else acts.
+    Busy = 6,
+    /// The device is stuck and needs a person.
+    Stuck = 7,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Error {
+    /// Makes an [`Error::Io`] of what the system answered.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// Makes an [`Error::Engine`].
+    pub fn engine(action: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::Engine {
+            action: action.into(),
+            message: message.to_string(),
+        }
+    }
+
+    /// Makes an [`Error::Refused`] with a hint.
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Verify(error) => error.hint().map(str::to_owned),
+            Self::Parts(error) => error.hint().map(str::to_owned),
+            Self::Process(error) => error.hint().map(str::to_owned),
+            Self::Remote { hint, .. } => hint.clone(),
+            Self::Key { .. } => Some("a key is a minisign public key file, or its second line".to_owned()),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Busy { .. } => Some("wait for it, or stop it".to_owned()),
+            Self::Stuck(_) => Some(
+                "mend what the message names, then `updater retry`; `updater diagnose` shows all that is known"
+                    .to_owned(),
+            ),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run it as root".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The error and what a person can do about it, in one line.
+    pub fn with_hint(&self) -> String {
+        match self.hint() {
+            Some(hint) => format!("{self}; hint: {hint}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// How a command that fails so ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Verify(error) if error.is_unreadable() => Exit::Failed,
+            Self::Parts(error) if error.is_unreadable() => Exit::Failed,
+            Self::Verify(_) | Self::Parts(_) => Exit::Refused,
+            Self::Key { .. } => Exit::Usage,
+            Self::Problems(_) | Self::Refused { .. } | Self::Illegal(_) => Exit::Problems,
+            Self::Busy { .. } => Exit::Busy,
+            Self::Undone { .. } | Self::Unhealthy(_) => Exit::Undone,
+            Self::Stuck(_) => Exit::Stuck,
+            Self::Io { .. }
+            | Self::Content { .. }
+            | Self::Process(_)
+            | Self::Engine { .. }
+            | Self::Remote { .. }
+            | Self::Store(_) => Exit::Failed,
+        }
+    }
+
+    /// Whether a bundle causes this wherever and whenever it is tried, so that trying again makes no sense.
+    pub(crate) fn is_the_bundles_fault(&self) -> bool {
+        match self {
+            Self::Verify(error) => !error.is_unreadable(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! A release on the device: its files of record, which images its services run, and making it the one that runs.
+//!
+//! Each release has a folder of its own with the files that it brought, so that any of them can be made the running one
+//! again: [`prepare`] writes it, [`activate`] copies compose file and extra files into the product's folder, sets the
+//! version in `.env`, tags the images, and lets Compose recreate what changed. Every step may be repeated.
+//!
+//! Images are pinned by ID in an override file that is passed to Compose beside the product's own file: a tag that was
+//! reused can never bring the wrong image back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use bundle::{
+    Digest,
+    manifest::{EnvironmentKey, EnvironmentValue, FileRole, Manifest},
+};
+use serde_json::json;
+
+use crate::{
+    Error, Result,
+    config::Config,
+    containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile},
+    stack::{bundle_files::Bundle, load},
+    store::{Pin, Release},
+    system::{crash, files},
+};
+
+const MANIFEST: &str = "manifest.json";
+/// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
+const ASSUMED: &str = "assumed.json";
+const PINS: &str = "images.json";
+/// The extension of the file of pins that holds the project's name.
+const PROJECT: &str = "x-project";
+/// The folder of the extra files inside of a release's folder.
+const EXTRA: &str = "files";
+
+/// The folder of a release that comes from the bundle `digest_hex`.
+pub fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> PathBuf {
+    let short = digest_hex.get(..12).unwrap_or(digest_hex);
+    config.releases().join(format!("{}-{short}", manifest.version))
+}
+
+/// Writes the files of a bundle into the release's folder.
+///
+/// # Errors
+/// The bundle cannot be read any more, or the folder cannot be written.
+pub fn prepare(
+    config: &Config,
+    bundle: &mut Bundle,
+    folder: &Path,
+    project: &str,
+    pins: &BTreeMap<String, Pin>,
+) -> Result<()> {
+    files::make_folder(folder)?;
+    let manifest = bundle.manifest().clone().into_inner();
+    for file in &manifest.files {
+        let place = match file.role {
+            FileRole::Compose => folder.join(&config.compose_file),
+            FileRole::Extra => folder.join(EXTRA).join(file.name.as_str()),
+            FileRole::Installer | FileRole::Updater { .. } | FileRole::ComposePlugin { .. } => continue,
+        };
+        if let Some(parent) = place.parent() {
+            files::make_folder(parent)?;
+        }
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &place))?;
+        files::write_with(&place, mode, |out| std::io::copy(&mut content, out).map(drop))?;
+    }
+    let (name, json) = if manifest.is_legacy() {
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| error.to_string());
+        (ASSUMED, json)
+    } else {
+        (MANIFEST, manifest.to_json().map_err(|error| error.to_string()))
+    };
+    let path = folder.join(name);
+    let json = json.map_err(|message| Error::Content {
+        path: path.clone(),
+        message,
+    })?;
+    files::write(&path, &json, 0o644)?;
+    write_pins(folder, project, pins).map(drop)
+}
+
+/// Writes which image each service runs, as a file for Compose in `folder`. It also notes the project's name, as an
+/// extension that Compose passes over: looking at the containers is then possible without asking it.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
+    let services: BTreeMap<_, _> = pins
+        .iter()
+        .map(|(service, pin)| (service, json!({ "image": pin.id })))
+        .collect();
+    let text = format!("{:#}\n", json!({ PROJECT: project, "services": services }));
+    let path = folder.join(PINS);
+    files::write(&path, text.as_bytes(), 0o644)?;
+    Ok(path)
+}
+
+/// The project's name that [`write_pins`] noted; none if the file is not there, or one of before.
+pub(crate) fn project_of(pins: &Path) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(pins).ok()?).ok()?;
+    json.get(PROJECT)?.as_str().map(str::to_owned)
+}
+
+/// Which image each service runs, by the compose file's references and this engine's IDs.
+///
+/// # Errors
+/// A service's image is not in the bundle.
+pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> Result<BTreeMap<String, Pin>> {
+    pins_of(services, |reference| {
+        let image = manifest
+            .image_details
+            .iter()
+            .find(|image| image.reference == reference)?;
+        Some(load::image_id(image.on(&engine.platform)?, engine.store))
+    })
+}
+
+/// Which image each service runs, where `id` knows the references' IDs.
+///
+/// # Errors
+/// A service's image is not in the bundle.
+pub(crate) fn pins_of(services: &[Service], id: impl Fn(&str) -> Option<Digest>) -> Result<BTreeMap<String, Pin>> {
+    let mut pins = BTreeMap::new();
+    for service in services {
+        let reference = service.image.clone().unwrap_or_default();
+        let id = id(&reference).ok_or_else(|| {
+            Error::refused(
+                format!("service {} runs {reference}, which is not in the bundle", service.name),
+                "release it again with that image declared",
+            )
+        })?;
+        pins.insert(service.name.clone(), Pin { reference, id });
+    }
+    Ok(pins)
+}
+
+/// The manifest that a release came with, or was assumed to have; none if a person installed it by hand.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn manifest(release: &Release) -> Result<Option<Manifest>> {
+    let Some(folder) = &release.folder else { return Ok(None) };
+    let path = folder.join(MANIFEST);
+    let (path, read) = match files::read_if_there(&path)? {
+        Some(bytes) => (path, Manifest::from_json(&bytes).map_err(|error| error.to_string())),
+        None => {
+            let path = folder.join(ASSUMED);
+            let Some(bytes) = files::read_if_there(&path)? else {
+                return Ok(None);
+            };
+            // Ours, and none that a bundle could have.
+            let read = serde_json::from_slice(&bytes).map_err(|error| error.to_string());
+            (path, read)
+        }
+    };
+    read.map(Some).map_err(|message| Error::Content { path, message })
+}
+
+/// The compose project of a release, once it is the active one.
+pub fn stack(config: &Config, release: &Release) -> Stack {
+    Stack {
+        folder: config.folder.clone(),
+        file: config.compose(),
+        pins: release.folder.as_ref().map(|folder| folder.join(PINS)),
+        env_file: None,
+    }
+}
+
+/// Makes `release` the one whose files are in place and whose services run.
+///
+/// # Errors
+/// A file cannot be written, an image is not there, Compose fails.
+pub fn activate(
+    config: &Config,
+    engine: &dyn ContainerEngine,
+    release: &Release,
+    services: Services<'_>,
+) -> Result<()> {
+    put_in_place(config, release)?;
+    crash::point("files in place");
+    for pin in release.pins.values() {
+        engine.tag(&pin.id, &pin.reference)?;
+    }
+    crash::point("images tagged");
+    engine.up(&stack(config, release), services)?;
+    crash::point("services started");
+    Ok(())
+}
+
+/// Writes a release's files of record: compose file, extra files, `.env`.
+///
+/// # Errors
+/// One cannot be read or written.
+pub fn put_in_place(config: &Config, release: &Release) -> Result<()> {
+    let folder = release.folder.as_ref().ok_or_else(|| {
+        Error::refused(
+            format!("the files of {} are not on this device", release.version),
+            "apply its bundle",
+        )
+    })?;
+    for (name, path) in extra_files(&folder.join(EXTRA))? {
+        let place = config.folder.join(name);
+        if let Some(parent) = place.parent() {
+            files::make_folder(parent)?;
+        }
+        files::put(&path, &place)?;
+    }
+    files::put(&folder.join(&config.compose_file), &config.compose())?;
+    set_environment(config, release)
+}
+
+/// Sets the version in `.env` and adds keys that are missing. The file keeps its mode and its other lines.
+fn set_environment(config: &Config, release: &Release) -> Result<()> {
+    let keys = match manifest(release)? {
+        Some(manifest) => manifest.environment,
+        None => vec![version_key(config, None)],
+    };
+    let path = config.env();
+    let before = files::read_if_there(&path)?;
+    let text = match &before {
+        Some(bytes) => String::from_utf8(bytes.clone()).map_err(|_| Error::Content {
+            path: path.clone(),
+            message: "is not UTF-8".to_owned(),
+        })?,
+        None => String::new(),
+    };
+    let mut env = EnvFile::parse(&text);
+    complete(&mut env, &keys, &release.version.to_string())?;
+    let text = env.text();
+    if before.as_deref() == Some(text.as_bytes()) {
+        return Ok(());
+    }
+    files::write(&path, text.as_bytes(), mode_of(&path).unwrap_or(0o600))
+}
+
+/// Gives the keys of a release their values in `env`: the version always, others only where they are missing.
+///
+/// # Errors
+/// There is no randomness for a secret.
+pub fn complete(env: &mut EnvFile, keys: &[EnvironmentKey], version: &str) -> Result<()> {
+    for key in keys {
+        match &key.value {
+            EnvironmentValue::Version => env.set(&key.name, version),
+            _ if env.get(&key.name).is_some() => {}
+            EnvironmentValue::Default(text) => env.set(&key.name, text),
+            EnvironmentValue::Generated { length } => env.set(&key.name, &random(usize::from(*length))?),
+        }
+    }
+    Ok(())
+}
+
+/// The version's key of a release that brought no manifest: the one that `before` declares, or else the product's.
+pub(crate) fn version_key(config: &Config, before: Option<&Manifest>) -> EnvironmentKey {
+    let declared = before.and_then(|manifest| {
+        let mut keys = manifest.environment.iter();
+        keys.find(|key| key.value == EnvironmentValue::Version)
+    });
+    if let Some(key) = declared {
+        return key.clone();
+    }
+    let product = config
+        .product
+        .as_str()
+        .to_uppercase()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    EnvironmentKey {
+        name: format!("{product}_VERSION"),
+        value: EnvironmentValue::Version,
+    }
+}
+
+/// The version that `.env` names.
+///
+/// # Errors
+/// `.env` is there and cannot be read.
+pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Option<String>> {
+    let keys = match current.map(manifest).transpose()?.flatten() {
+        Some(manifest) => manifest.environment,
+        None => vec![version_key(config, None)],
+    };
+    let Some(bytes) = files::read_if_there(&config.env())? else {
+        return Ok(None);
+    };
+    let env = EnvFile::parse(&String::from_utf8_lossy(&bytes));
+    Ok(keys
+        .iter()
+        .find(|key| key.value == EnvironmentValue::Version)
+        .and_then(|key| env.get(&key.name)))
+}
+
+/// A secret of `length` letters and digits.
+pub fn random(length: usize) -> Result<String> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let path = Path::new("/dev/urandom");
+    let source = fs::File::open(path).map_err(Error::io("read", path))?;
+    // A byte beyond the last whole multiple would make some letters more likely than others.
+    let fair = u8::MAX - u8::MAX % 62;
+    let mut secret = String::with_capacity(length);
+    for byte in std::io::BufReader::new(source).bytes() {
+        let byte = byte.map_err(Error::io("read", path))?;
+        if byte < fair {
+            secret.push(char::from(LETTERS[usize::from(byte % 62)]));
+        }
+        if secret.len() == length {
+            break;
+        }
+    }
+    Ok(secret)
+}
+
+/// The names of the extra files that a release puts into the product's folder.
+///
+/// # Errors
+/// The release's folder cannot be read.
+pub fn extra_files_of(release: &Release) -> Result<Vec<PathBuf>> {
+    let Some(folder) = &release.folder else {
+        return Ok(Vec::new());
+    };
+    let files = extra_files(&folder.join(EXTRA))?;
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Every file below `folder`, with its name from there on.
+fn extra_files(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let entries = match fs::read_dir(&next) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("read", &next)(error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(Error::io("read", &next))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(folder) {
+                found.push((name.to_owned(), path.clone()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn mode_of(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(fs::metadata(path).ok()?.permissions().mode() & 0o777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_keys_are_added_and_others_kept() {
+        let key = |name: &str, value| EnvironmentKey {
+            name: name.to_owned(),
+            value,
+        };
+        let keys = [
+            key("APP_VERSION", EnvironmentValue::Version),
+            key("KEPT", EnvironmentValue::Default("new".to_owned())),
+            key("ADDED", EnvironmentValue::Default("two words".to_owned())),
+            key("SECRET", EnvironmentValue::Generated { length: 48 }),
+        ];
+        let mut env = EnvFile::parse("# mine\nKEPT=old\nAPP_VERSION=1.0.0\n");
+        complete(&mut env, &keys, "2.0.0").unwrap();
+        assert_eq!(env.get("KEPT").as_deref(), Some("old"));
+        assert_eq!(env.get("APP_VERSION").as_deref(), Some("2.0.0"));
+        assert_eq!(env.get("ADDED").as_deref(), Some("two words"));
+        let secret = env.get("SECRET").unwrap();
+        assert_eq!(secret.len(), 48);
+        assert!(env.text().starts_with("# mine\nKEPT=old\n"));
+        // A second time changes nothing.
+        let before = env.clone();
+        complete(&mut env, &keys, "2.0.0").unwrap();
+        assert_eq!(env, before);
+    }
+
+    #[test]
+    fn secrets_differ() {
+        assert_ne!(random(32).unwrap(), random(32).unwrap());
+    }
+}
