@@ -6,8 +6,7 @@ use bundle::Digest;
 use clap::Subcommand;
 
 use super::{
-    Json,
-    commands::{out, print},
+    output::{Json, out, print},
     terminal::note,
 };
 use device::{

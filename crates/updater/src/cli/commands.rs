@@ -1,19 +1,17 @@
 //! Each command as one call of the library.
 
-use std::{
-    fmt::Display,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::io;
 
 use clap::CommandFactory as _;
-use serde::Serialize;
 
 use super::{
-    ApplyArguments, Cli, Command, HistoryArguments, Json, RollbackArguments, Trust,
     access::{self, noted},
+    acting::{acting, acting_and_showing, apply_bundle, start},
+    arguments::{ApplyArguments, Cli, Command, HistoryArguments, RollbackArguments, Trust},
     github, install,
-    show::{self, Status, UpdateView},
+    output::{Failure, Json, out, print},
+    show::{self, UpdateView},
+    status::status,
     terminal::{self, Terminal, note},
     verify,
 };
@@ -21,22 +19,22 @@ use crate::{daemon, github::worker, web};
 use device::{
     Error, Exit, Result,
     config::Config,
-    containers::{ContainerEngine, SystemClock, docker::Docker},
-    engine::{Updater, lock::Lock, preflight::Permissions, self_update},
-    stack::{release, trust},
+    containers::{SystemClock, docker::Docker},
+    engine::{Updater, preflight::Permissions, self_update},
+    stack::trust,
     store::Store,
 };
 
-/// Does what the arguments say, and gives how it ended.
-pub fn run(cli: Cli) -> Exit {
-    let json = wants_json(&cli.command);
+/// Runs the command, reports an error, and returns the exit code.
+pub(super) fn run(cli: Cli) -> Exit {
+    let json = cli.command.wants_json();
     match execute(cli) {
         Ok(exit) => exit,
         Err(error) => {
             terminal::show(&error);
             if json {
                 // Standard output is all that a script reads.
-                print(&failure(&error)).ok();
+                print(&Failure::of(&error)).ok();
             }
             error.exit()
         }
@@ -128,52 +126,6 @@ fn execute(cli: Cli) -> Result<Exit> {
     }
 }
 
-/// Does something while holding the lock.
-fn acting<T>(config: &Config, what: &str, act: impl FnOnce(&mut Updater<'_>) -> Result<T>) -> Result<T> {
-    acting_then(config, what, act, |_, done| Ok(done))
-}
-
-/// Does something while holding the lock, and then shows how things are: the engine is not asked again for what it just
-/// told.
-fn acting_and_showing(
-    config: &Config,
-    what: &str,
-    json: Json,
-    act: impl FnOnce(&mut Updater<'_>) -> Result<()>,
-) -> Result<()> {
-    acting_then(config, what, act, |updater, ()| {
-        show_status(config, &updater.store, updater.engine, json)
-    })
-}
-
-fn acting_then<T, U>(
-    config: &Config,
-    what: &str,
-    act: impl FnOnce(&mut Updater<'_>) -> Result<T>,
-    then: impl FnOnce(&Updater<'_>, T) -> Result<U>,
-) -> Result<U> {
-    let lock = Lock::take(&config.lock(), what)?;
-    // Somebody may have removed one since the installation, and an update that cannot put its bundle anywhere never ends.
-    config.make_folders()?;
-    let engine = Docker::new(config.docker_host.as_deref())?;
-    let (clock, progress) = (SystemClock::start(), Terminal::new());
-    let mut updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
-    let done = act(&mut updater)?;
-    drop(lock);
-    then(&updater, done)
-}
-
-fn start(config: &Config) -> Result<()> {
-    let started = acting(config, "updater start", |updater| updater.start())?;
-    match started.version {
-        Some(version) => out(format_args!("{} {version} runs", config.product)),
-        None => Err(Error::refused(
-            format!("{} is not installed", config.product),
-            "updater install BUNDLE, or drop a bundle into updates/",
-        )),
-    }
-}
-
 fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
     let bundle = match github::downloaded(config, &arguments.bundle)? {
         Some(bundle) => bundle,
@@ -201,56 +153,6 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
         apply_bundle(config, &what, &bundle, permissions, arguments.json)
     })?;
     Ok(Exit::Done)
-}
-
-pub(super) fn apply_bundle(
-    config: &Config,
-    what: &str,
-    bundle: &Path,
-    permissions: Permissions,
-    json: Json,
-) -> Result<()> {
-    acting_and_showing(config, what, json, |updater| {
-        // What was interrupted comes first; how it ended is in the history.
-        updater.recover()?;
-        updater.adopt()?;
-        let update = updater.take_by_hand(bundle, permissions)?;
-        updater.apply(update.id).map(drop)
-    })
-}
-
-fn status(config: &Config, json: Json) -> Result<()> {
-    let engine = Docker::new(config.docker_host.as_deref())?;
-    show_status(config, &Store::open(&config.database())?, &engine, json)
-}
-
-fn show_status(config: &Config, store: &Store, engine: &dyn ContainerEngine, Json { json }: Json) -> Result<()> {
-    let current = store.current()?;
-    let updates = store.updates()?;
-    let downloads = github::downloads(store, &updates)?;
-    let update = match store.active()?.or(store.stuck()?) {
-        Some(update) => Some(update),
-        None => updates.into_iter().next(),
-    };
-    let containers = match &current {
-        Some(current) => engine.containers(&release::stack(config, current)),
-        None => Ok(Vec::new()),
-    };
-    let status = Status {
-        product: config.product.to_string(),
-        previous: store.previous()?,
-        current,
-        update: update.map(UpdateView::from),
-        downloads,
-        busy: Lock::holder(&config.lock())?,
-        engine_error: containers.as_ref().err().map(ToString::to_string),
-        containers: containers.unwrap_or_default(),
-    };
-    if json {
-        print(&status)
-    } else {
-        out(show::status(&status))
-    }
 }
 
 fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
@@ -321,53 +223,5 @@ fn trusted(config: &Config, command: Trust) -> Result<()> {
             noted(config, "trust", key.id(), || trust::add(&folder, &key))
         }
         Trust::Remove { id } => noted(config, "trust no longer", &id, || trust::remove(&folder, &id)),
-    }
-}
-
-/// What `--json` prints of an error.
-#[derive(Serialize)]
-struct Failure {
-    error: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-    exit_code: u8,
-}
-
-fn failure(error: &Error) -> Failure {
-    Failure {
-        error: error.to_string(),
-        hint: error.hint(),
-        exit_code: error.exit() as u8,
-    }
-}
-
-fn wants_json(command: &Command) -> bool {
-    match command {
-        Command::Apply(arguments) => arguments.json.json,
-        Command::Install(arguments) => arguments.json,
-        Command::Uninstall(arguments) => arguments.json,
-        Command::Rollback(arguments) => arguments.json.json,
-        Command::Download(arguments) => arguments.json.json,
-        Command::History(arguments) => arguments.json.json,
-        Command::Token(command) => command.wants_json(),
-        Command::Check(json) | Command::Status(json) | Command::Retry(json) | Command::Trust(Trust::List(json)) => {
-            json.json
-        }
-        // `verify` prints its own.
-        _ => false,
-    }
-}
-
-pub(super) fn print(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::io("write", "standard output")(io::Error::other(error)))?;
-    out(text)
-}
-
-pub(super) fn out(text: impl Display) -> Result<()> {
-    match writeln!(io::stdout(), "{text}") {
-        // Whoever reads has seen enough: `… | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Error::io("write", "standard output")),
     }
 }

@@ -11,9 +11,8 @@ use semver::Version;
 use serde::Serialize;
 
 use super::{
-    Json,
-    commands::{apply_bundle, out, print},
-    show::DownloadView,
+    acting::apply_bundle,
+    output::{Json, out, print},
     terminal::Terminal,
 };
 use crate::github::{Check, Found, GitHub, Then};
@@ -23,7 +22,7 @@ use device::{
     containers::SystemClock,
     engine::preflight::Permissions,
     state::Phase,
-    store::{Store, Update},
+    store::Store,
 };
 
 /// Shown below the help of `updater download`.
@@ -194,20 +193,4 @@ pub(super) fn downloaded(config: &Config, bundle: &Path) -> Result<Option<PathBu
             format!("updater download {version}"),
         )
     })
-}
-
-/// Of all updates, those that are being downloaded.
-pub(super) fn downloads(store: &Store, updates: &[Update]) -> Result<Vec<DownloadView>> {
-    let is_coming = |update: &&Update| update.state.phase == Phase::Downloading;
-    updates
-        .iter()
-        .filter(is_coming)
-        .map(|update| {
-            Ok(DownloadView {
-                fetched: store.fetched(update.id)?,
-                version: update.version.clone(),
-                interruption: update.error.clone(),
-            })
-        })
-        .collect()
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    commands::{out, print},
+    output::{out, print},
     terminal::{Terminal, note},
 };
 use crate::{

@@ -1,221 +1,32 @@
-//! The command line: arguments, help, what is printed, exit codes.
+//! The command line.
 //!
-//! `main` reads the arguments and hands them to [`run`], which turns each command into one call of the library. Results go
-//! to standard output, as text or JSON; what goes on and what went wrong go to standard error.
+//! ```text
+//! arguments   what can be typed, with its help; each command's own arguments are beside it
+//! commands    each command as one call: acting (with the lock), status, check and download, install, verify, access
+//! show        results as text                output, terminal   standard output, standard error
+//! ```
+//!
+//! Results go to standard output, as text or JSON; progress and errors go to standard error. The exit codes are in
+//! [`device::Exit`]. Nothing here decides anything about the product.
 
 mod access;
+mod acting;
+mod arguments;
 mod commands;
 mod github;
 mod install;
+mod output;
 mod show;
+mod status;
 mod terminal;
 mod verify;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser as _;
 
-pub use commands::run;
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done; for `verify`: the bundle is what it should be
-  1  something could not be read, written or run, or GitHub does not answer
-  2  wrong usage
-  3  something stands against it; nothing was changed
-  4  the update did not work; the version before it runs
-  5  the bundle is refused: damaged, incomplete, or not trustworthy
-  6  another updater is at work
-  7  the device is stuck between two versions and needs a person";
-
-const EXAMPLES: &str = "\
-Examples:
-  Apply a bundle:                     updater apply webmacs-update-2.1.0.tar.gz
-  See first what it would do:         updater apply webmacs-update-2.1.0.tar.gz --plan
-  What runs, and what was done:       updater status; updater history
-  See what is new, and get it:        updater check; updater download --apply
-  Go back to the version before:      updater rollback";
-
-/// Installs and updates a product on this device.
-#[derive(Debug, Parser)]
-#[command(name = "updater", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
-pub struct Cli {
-    /// The configuration; by default the only /etc/*/updater.toml
-    #[arg(long, global = true, value_name = "FILE", env = "UPDATER_CONFIG")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// What is to be done.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Install the product from a bundle, or mend or update what is installed
-    #[command(after_help = install::EXAMPLES)]
-    Install(install::InstallArguments),
-    /// Remove the product; its data stays unless told otherwise
-    Uninstall(install::UninstallArguments),
-    /// Make a new password for the administrator, and show it once
-    ResetPassword,
-    /// Put the updater before back if the installed one is on trial; the service manager calls it
-    #[command(hide = true)]
-    FallBack,
-    /// See whether this program can work on this device; the updater before it asks
-    #[command(hide = true)]
-    SelfCheck,
-    /// Apply bundles that are dropped into updates/, until ended
-    Daemon,
-    /// Start the product; finish or undo an update that was interrupted, and adopt a version that was set by hand
-    Start,
-    /// Stop the product; its data stays
-    Stop,
-    /// Apply a bundle
-    #[command(after_help = "Examples:
-  updater apply webmacs-update-2.1.0.tar.gz
-  updater apply /media/usb/webmacs-update-2.1.0-arm64.tar.gz --plan
-  updater apply webmacs-update-2.0.0.tar.gz --allow-downgrade
-  updater apply 2.1.0")]
-    Apply(ApplyArguments),
-    /// Ask GitHub whether there is a newer version
-    Check(Json),
-    /// Download a version's bundle from GitHub, going on where it stopped
-    #[command(after_help = github::EXAMPLES)]
-    Download(github::DownloadArguments),
-    /// Show what runs
-    Status(Json),
-    /// Show every update that was tried, the newest first
-    History(HistoryArguments),
-    /// Bring the version before back
-    #[command(after_help = "Examples:
-  updater rollback
-  updater rollback --to 2.0.0
-  updater rollback --discard-data-since 2026-01-31T12:00:00Z
-
-Data is never deleted: where the version before cannot read what the newer one made of the data, rolling back is
-refused and says from when writes would be lost; the database of now is kept even then.")]
-    Rollback(RollbackArguments),
-    /// Try again what is stuck
-    Retry(Json),
-    /// Check a bundle without applying it
-    #[command(after_help = VERIFY_EXAMPLES, after_long_help = format!("{VERIFY_EXAMPLES}\n\n{EXIT_CODES}"))]
-    Verify(VerifyArguments),
-    /// Show all that is known of an update, without secrets
-    Diagnose {
-        /// The version; the newest update if none
-        version: Option<semver::Version>,
-    },
-    /// The keys whose bundles are accepted
-    #[command(subcommand)]
-    Trust(Trust),
-    /// Tokens for scripts that use the API
-    #[command(subcommand)]
-    Token(access::TokenCommand),
-    /// Print the OpenAPI document of the API
-    #[command(hide = true)]
-    Openapi,
-    /// Print completions for a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page
-    Man,
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Args)]
-struct Json {
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// The arguments of `updater history`.
-#[derive(Debug, Args)]
-struct HistoryArguments {
-    /// Show who asked for what instead, over the page, the API and the console
-    #[arg(long)]
-    audit: bool,
-    #[command(flatten)]
-    json: Json,
-}
-
-/// The arguments of `updater apply`.
-#[derive(Debug, Args)]
-struct ApplyArguments {
-    /// The bundle, .tar.gz or .zip; or the version of one that was downloaded
-    bundle: PathBuf,
-    /// Show what would be done and what stands against it, and change nothing
-    #[arg(long)]
-    plan: bool,
-    /// Accept a version older than the one that runs
-    #[arg(long)]
-    allow_downgrade: bool,
-    #[command(flatten)]
-    json: Json,
-}
-
-/// The arguments of `updater rollback`.
-#[derive(Debug, Args)]
-struct RollbackArguments {
-    /// The version to bring back; it must be the one before
-    #[arg(long, value_name = "VERSION")]
-    to: Option<semver::Version>,
-    /// Give up what was written since this time, which the refusal names
-    #[arg(long, value_name = "TIME")]
-    discard_data_since: Option<String>,
-    #[command(flatten)]
-    json: Json,
-}
-
-const VERIFY_EXAMPLES: &str = "\
-Examples:
-  Check a bundle against the publisher's key:
-    updater verify webmacs-update-2.1.0.tar.gz --trust webmacs.pub
-
-  The same with the key itself:
-    updater verify webmacs-update-2.1.0.tar.gz --trust RWQ...
-
-  Check only that nothing is damaged or missing:
-    updater verify webmacs-update-2.1.0.tar.gz";
-
-/// The arguments of `updater verify`.
-#[derive(Debug, Args)]
-struct VerifyArguments {
-    /// The bundle, .tar.gz or .zip
-    bundle: PathBuf,
-
-    /// A minisign public key that is trusted: a key file, or the base64 key itself. Can be given
-    /// several times; one of the keys must have signed the bundle
-    ///
-    /// Without any, only the integrity is checked: nothing vouches for where the bundle comes from.
-    #[arg(long, value_name = "KEY")]
-    trust: Vec<String>,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// The keys whose bundles are accepted.
-#[derive(Debug, Subcommand)]
-enum Trust {
-    /// Show them
-    List(Json),
-    /// Accept bundles that this key signed
-    Add {
-        /// A minisign public key, or its file
-        key: String,
-    },
-    /// Accept them no longer
-    Remove {
-        /// The key's ID, as `trust list` shows it
-        id: String,
-    },
-}
-
-/// Reads the arguments, does what they say, and gives the exit code.
+/// Reads the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     terminal::listen_to_logs();
-    run(Cli::parse()).into()
+    commands::run(arguments::Cli::parse()).into()
 }

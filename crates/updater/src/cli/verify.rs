@@ -12,13 +12,43 @@ use bundle::names::ProductName;
 use bundle::parts::{PartsError, Source, find_damage};
 use bundle::read::{Assumed, Layers, Origin, Trust, VerifyError, verify_with_legacy};
 use bundle::signature::{PublicKey, SignatureError, TrustedKeys};
+use clap::Args;
 use serde::Serialize;
 
-use super::VerifyArguments;
 use device::{Exit, stack::bundle_files::Bundle};
 
 /// A minisign public key file has two short lines.
 const MAX_KEY_FILE: u64 = 4096;
+
+/// Shown below the help of `updater verify`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  Check a bundle against the publisher's key:
+    updater verify webmacs-update-2.1.0.tar.gz --trust webmacs.pub
+
+  The same with the key itself:
+    updater verify webmacs-update-2.1.0.tar.gz --trust RWQ...
+
+  Check only that nothing is damaged or missing:
+    updater verify webmacs-update-2.1.0.tar.gz";
+
+/// The arguments of `updater verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// The bundle, .tar.gz or .zip
+    bundle: PathBuf,
+
+    /// A minisign public key that is trusted: a key file, or the base64 key itself. Can be given
+    /// several times; one of the keys must have signed the bundle
+    ///
+    /// Without any, only the integrity is checked: nothing vouches for where the bundle comes from.
+    #[arg(long, value_name = "KEY")]
+    trust: Vec<String>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command. Results go to `out`, errors and warnings to `err`.
 ///
