@@ -17,12 +17,7 @@ use super::{
 };
 use crate::github::{Check, Found, GitHub, Then};
 use device::{
-    Error, Result,
-    config::Config,
-    containers::SystemClock,
-    engine::preflight::Permissions,
-    state::Phase,
-    store::Store,
+    Error, Result, config::Config, containers::SystemClock, engine::preflight::Permissions, state::Phase, store::Store,
 };
 
 /// Shown below the help of `updater download`.

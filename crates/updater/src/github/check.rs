@@ -9,10 +9,10 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GitHub,
     client::{Client, Releases},
     fault::Fault,
     releases::{self, Found, Wanted},
+    repository::GitHub,
 };
 use device::{Error, Result, store::Store};
 

@@ -16,11 +16,11 @@ use bundle::parts::PartsList;
 use semver::Version;
 
 use super::{
-    GitHub,
     client::Client,
     fault::Fault,
     file::Fetch,
     releases::{self, Found},
+    repository::GitHub,
     schedule::doubled,
 };
 use device::store::RemoteBundle;

@@ -13,8 +13,9 @@ use bundle::Hasher;
 use rustix::fs::FallocateFlags;
 
 use super::{
-    GitHub,
     client::Client,
+    fault::Fault,
+    repository::GitHub,
     resume::{self, Place},
 };
 use device::{
@@ -131,7 +132,7 @@ impl Fetch<'_> {
             }
         }
         if sofar.hasher.length() < download.file.size {
-            return Err(super::Fault::CutOff("it ended too early".to_owned()).into());
+            return Err(Fault::CutOff("it ended too early".to_owned()).into());
         }
         Ok(())
     }
@@ -159,7 +160,7 @@ impl Fetch<'_> {
 
 fn changed(download: &Download) -> Error {
     let name = download.file.name.clone();
-    super::Fault::Changed { name }.into()
+    Fault::Changed { name }.into()
 }
 
 /// Takes the disk space for the rest of a file, so that nobody else can have it.

@@ -13,10 +13,11 @@ use std::{
 use bundle::Platform;
 
 use super::{
-    GitHub,
     download::{Then, clean, goes_on},
     fault::Fault,
+    repository::GitHub,
     schedule::{Schedule, doubled},
+    wanted,
 };
 use device::{
     Error, Result,
@@ -192,7 +193,7 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         self.say(&format!("{} is available: {}", found.version, found.page));
-        if self.config.automatic.download && super::wanted::wants(found, store)? {
+        if self.config.automatic.download && wanted::wants(found, store)? {
             for update in store.updates()? {
                 let is_older = update.state.phase == Phase::Pending && update.version < found.version;
                 if is_older && !store.download(update.id)?.is_empty() {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use semver::Version;
 
-use super::Report;
+use super::report::Report;
 use device::{
     Error, Result,
     config::Config,

@@ -20,7 +20,7 @@ use bundle::{
     signature::{KeyId, PublicKey, TrustedKeys},
 };
 
-use super::Options;
+use super::options::Options;
 use device::{Error, Result, control::progress::Progress, stack::bundle_files::Bundle};
 
 /// An `install.sh` is a few kilobytes.

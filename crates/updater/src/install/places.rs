@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::names::ProductName;
 
-use super::Options;
+use super::options::Options;
 use device::{
     Error, Result,
     config::{self, Config},

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Report, units::System};
+use super::{report::Report, units::System};
 use device::{
     Error, Result,
     config::Config,

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::Report;
+use super::report::Report;
 use device::{
     Result,
     config::{self, Config},

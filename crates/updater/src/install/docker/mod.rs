@@ -25,7 +25,7 @@ use std::{
 use bundle::{Platform, manifest::FileRole, names::EntryName};
 
 use self::decide::{Engine, Found, Step, decide, major, what_to_bring};
-use super::{Report, units::System};
+use super::{report::Report, units::System};
 use device::{
     Error, Result,
     config::Config,
