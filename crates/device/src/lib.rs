@@ -33,7 +33,7 @@ pub mod system;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use engine::{adopt::Started, verify::Plan};
+pub use engine::plan::Plan;
 pub use error::{Error, Exit, Problem, Result};
 
 /// This program's version.

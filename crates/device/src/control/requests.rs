@@ -21,7 +21,7 @@ const QUEUE: usize = 16;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Command {
     /// Apply an update; try again what failed or is stuck.
     Apply {
         /// The update's number.
@@ -45,7 +45,7 @@ pub enum Wish {
 #[derive(Debug)]
 pub struct Request {
     /// What is asked for.
-    pub wish: Wish,
+    pub command: Command,
     answer: oneshot::Sender<Result<()>>,
 }
 
@@ -81,7 +81,7 @@ impl Requests {
     ///
     /// # Errors
     /// [`Error::Busy`]: the daemon acts, or too many wait.
-    pub fn ask(&self, wish: Wish) -> Result<oneshot::Receiver<Result<()>>> {
+    pub fn ask(&self, command: Command) -> Result<oneshot::Receiver<Result<()>>> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.state();
         if let Some(busy) = &state.busy {
@@ -92,7 +92,7 @@ impl Requests {
                 holder: "the updater".to_owned(),
             });
         }
-        state.queue.push_back(Request { wish, answer });
+        state.queue.push_back(Request { command, answer });
         drop(state);
         self.ring();
         Ok(receiver)
@@ -165,17 +165,20 @@ mod tests {
     fn nobody_waits_while_the_daemon_acts() {
         let (bell, rung) = mpsc::channel();
         let requests = Requests::new(bell);
-        let waiting = requests.ask(Wish::Delete { id: 1 }).unwrap();
+        let waiting = requests.ask(Command::Delete { id: 1 }).unwrap();
         rung.try_recv().unwrap();
         let acting = requests.acting("the update to 2.1.0");
         let told = waiting.blocking_recv().unwrap().unwrap_err();
         assert_eq!(told.to_string(), "the update to 2.1.0 is at work");
-        assert!(matches!(requests.ask(Wish::Delete { id: 1 }), Err(Error::Busy { .. })));
+        assert!(matches!(
+            requests.ask(Command::Delete { id: 1 }),
+            Err(Error::Busy { .. })
+        ));
         drop(acting);
-        drop(requests.ask(Wish::Delete { id: 1 }).unwrap());
-        let _waits = requests.ask(Wish::Delete { id: 2 }).unwrap();
+        drop(requests.ask(Command::Delete { id: 1 }).unwrap());
+        let _waits = requests.ask(Command::Delete { id: 2 }).unwrap();
         // The first has gone away.
-        assert_eq!(requests.next().unwrap().wish, Wish::Delete { id: 2 });
+        assert_eq!(requests.next().unwrap().command, Command::Delete { id: 2 });
         assert!(requests.next().is_none());
     }
 }

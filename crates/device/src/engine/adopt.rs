@@ -1,79 +1,31 @@
-//! Starting what should run: at boot, and after a person changed the version by hand.
+//! Adopting a version that a person set by hand.
 //!
-//! A person may always load images, set the version in `.env` and run Compose themselves. [`Updater::start`] notices a version
-//! that the record does not know, and adopts it: what runs by hand is what is current from then on.
+//! A person may always load images, set the version in `.env` and run Compose themselves. The version that runs then is
+//! the current one from then on.
 
 use std::collections::BTreeMap;
 
 use bundle::manifest::{DataRule, Manifest};
 use semver::Version;
 
+use super::updater::{Updater, compact};
 use crate::{
     Error, Result,
-    containers::{Services, Stack},
-    engine::Updater,
+    containers::Stack,
     stack::release,
-    state::State,
-    store::{Pin, Release, Update},
+    store::{Pin, Release},
     system::files,
 };
 
 /// The manifest that lies in the product's folder when a person unpacked a bundle there.
 const MANIFEST: &str = "manifest.json";
 
-/// What [`Updater::start`] did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// The version that runs; none if nothing is installed.
-    pub version: Option<Version>,
-    /// Whether it was set by hand and is known from now on.
-    pub adopted: bool,
-    /// How the update that was under way ended, if one was.
-    pub recovered: Option<State>,
-}
-
 impl Updater<'_> {
-    /// Finishes or undoes what was interrupted, adopts what was set by hand, and starts the services that do not run.
-    ///
-    /// # Errors
-    /// The version that is set cannot run; Compose fails; [`Error::Stuck`].
-    pub fn start(&mut self) -> Result<Started> {
-        let recovered = self.recover()?;
-        let adopted = self.adopt()?;
-        let current = self.store.current()?;
-        let stuck = self.store.stuck()?;
-        // What would be written to a database that is still to be put back would be lost with it.
-        let must_rest = stuck.as_ref().is_some_and(Update::owes_data);
-        if let Some(current) = current.as_ref().filter(|_| !must_rest) {
-            self.engine.up(&release::stack(self.config, current), Services::All)?;
-            self.expect_images(current, None)?;
-        }
-        if let Some(stuck) = stuck {
-            return Err(Error::Stuck(stuck.error.unwrap_or_default()));
-        }
-        Ok(Started {
-            version: current.map(|release| release.version),
-            adopted,
-            recovered,
-        })
-    }
-
-    /// Stops all services, and leaves their data.
-    ///
-    /// # Errors
-    /// Compose fails.
-    pub fn stop(&mut self) -> Result<()> {
-        match self.store.current()? {
-            Some(current) => self.engine.stop(&release::stack(self.config, &current)),
-            None => Ok(()),
-        }
-    }
-
     /// Makes the version that a person set in `.env` the current one; whether there was one.
     ///
     /// # Errors
     /// Its images are not loaded, or its files make no sense.
-    pub fn adopt(&mut self) -> Result<bool> {
+    pub(crate) fn adopt(&mut self) -> Result<bool> {
         let current = self.store.current()?;
         let Some(text) = release::version_in_env(self.config, current.as_ref())? else {
             return Ok(false);
@@ -95,7 +47,7 @@ impl Updater<'_> {
             message: format!("`{text}` is not a semantic version: {error}"),
         })?;
         let (project, pins) = self.pins_by_hand(&version)?;
-        let stamp = crate::engine::apply::compact(&self.clock.stamp());
+        let stamp = compact(&self.clock.stamp());
         let folder = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
         files::make_folder(&folder)?;
         files::copy(&self.config.compose(), &folder.join(&self.config.compose_file))?;

@@ -7,7 +7,7 @@ use bundle::{manifest::Manifest, read::Assumed};
 
 use crate::{
     Result,
-    engine::Updater,
+    engine::updater::Updater,
     stack::release,
     store::{Release, Update},
 };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bundle::{
-    parts::{PartsError, Source, bundle_of_list, bundle_of_part, list_name},
+    parts::{LIST_ENDING, PartsError, Source, bundle_of_list, bundle_of_part, list_name},
     read::VerifiedBundle,
 };
 
@@ -139,4 +139,31 @@ pub fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
     downloads
         .iter()
         .try_for_each(|download| files::remove(&hidden(config, download)))
+}
+
+/// What the names of bundles end in.
+const ENDINGS: [&str; 3] = [".tar.gz", ".zip", LIST_ENDING];
+
+/// Whether a file may be a bundle, by its name. Hidden ones are being written, by us or by `rsync`.
+pub(crate) fn is_bundle_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bundles_are_looked_at() {
+        for (name, expected) in [
+            ("webmacs-update-2.1.0.tar.gz", true),
+            ("webmacs-update-2.1.0.zip", true),
+            (".webmacs-update-2.1.0.tar.gz.Xy3a", false),
+            (".partial-a.tar.gz", false),
+            ("notes.txt", false),
+        ] {
+            assert_eq!(is_bundle_name(Path::new(name)), expected, "{name}");
+        }
+    }
 }

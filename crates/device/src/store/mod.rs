@@ -24,7 +24,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 pub use self::{
     access::{Audit, REFUSED_LOGIN, Session, Token},
     downloads::{Download, Fetched, RemoteBundle, RemoteFile},
-    records::{Change, Facts, JournalEntry, NewUpdate, Pin, Release, Update},
+    records::{Change, Fact, Facts, JournalEntry, NewUpdate, Pin, Release, Update},
     requested::Origin,
 };
 use crate::{Result, system::files};

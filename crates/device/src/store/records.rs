@@ -103,7 +103,87 @@ pub struct Facts {
     pub was_healthy: Option<bool>,
 }
 
+/// How many health answers a record keeps: the first and the last ones.
+const HEALTH_ANSWERS: usize = 100;
+
+/// One thing that is found out while an update is applied. Each becomes a part of its [`Facts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The database that is saved.
+    Database(Backup),
+    /// Whether the version before was healthy when the update began.
+    WasHealthy(bool),
+    /// How long reading and verifying the bundle took, in milliseconds.
+    Verified(u64),
+    /// The bundle was made by the old release procedure.
+    Legacy,
+    /// Something that does not stop the update and should be known.
+    Warning(String),
+    /// The database backup.
+    Backup(PathBuf),
+    /// When services were stopped on purpose. The first time counts.
+    Stopped(String),
+    /// What the data was when services were stopped, and the name that the database gets if its data must be undone.
+    DataBefore(Option<DataRule>, Option<String>),
+    /// The backup that was made when nothing wrote any more.
+    GatedBackup(PathBuf),
+    /// How long services were stopped on purpose, in milliseconds. The first time counts.
+    Downtime(u64),
+    /// How long Compose took to start services, in milliseconds.
+    Started(u64),
+    /// Bytes that the engine was sent.
+    Sent(u64),
+    /// A health answer, with its time.
+    Health(String),
+    /// How long a phase took, in milliseconds.
+    Took(Phase, u64),
+    /// A person rolls back, and agreed to discard what was written since then, if anything.
+    RollsBack(Option<String>),
+    /// The name that the database gets which a rollback replaces.
+    Replaced(Option<String>),
+    /// Whether a person accepts a version older than the running one.
+    AllowDowngrade(bool),
+    /// A person wants it applied as soon as it is downloaded.
+    ApplyWhenDownloaded,
+}
+
 impl Facts {
+    /// Adds what was found out.
+    pub(super) fn add(&mut self, fact: Fact) {
+        match fact {
+            Fact::Database(database) => self.database = Some(database),
+            Fact::WasHealthy(healthy) => self.was_healthy = Some(healthy),
+            Fact::Verified(milliseconds) => self.verify_ms = milliseconds,
+            Fact::Legacy => self.legacy = true,
+            Fact::Warning(text) => self.warnings.push(text),
+            Fact::Backup(path) => self.backup = Some(path),
+            Fact::Stopped(at) => {
+                self.stopped_at.get_or_insert(at);
+            }
+            Fact::DataBefore(data, name) => (self.data_before, self.replaced_database) = (data, name),
+            Fact::GatedBackup(path) => self.gated_backup = Some(path),
+            Fact::Downtime(milliseconds) => {
+                self.downtime_ms.get_or_insert(milliseconds);
+            }
+            Fact::Started(milliseconds) => self.compose_ms = milliseconds,
+            Fact::Sent(bytes) => self.sent_bytes = bytes,
+            Fact::Health(answer) => {
+                if self.health.len() >= HEALTH_ANSWERS {
+                    self.health.remove(HEALTH_ANSWERS / 2);
+                }
+                self.health.push(answer);
+            }
+            Fact::Took(phase, milliseconds) => {
+                *self.durations_ms.entry(phase.name().to_owned()).or_default() += milliseconds;
+            }
+            // The name that an earlier rollback has used would say that the data was put back.
+            Fact::RollsBack(since) => (self.discard_data_since, self.replaced_database) = (since, None),
+            Fact::Replaced(name) => self.replaced_database = name,
+            Fact::AllowDowngrade(allowed) => self.allow_downgrade = allowed,
+            Fact::ApplyWhenDownloaded => self.apply_when_downloaded = true,
+        }
+    }
+
     /// What a person wants of an update; nothing of what was found out when it was tried before.
     pub(super) fn of_a_new_try(&self) -> Self {
         Self {
@@ -136,6 +216,16 @@ pub struct Release {
     pub data: DataRule,
     /// When it was recorded.
     pub made_on: String,
+}
+
+impl Change {
+    /// A change that records only what was found out.
+    pub fn found(facts: impl Into<Vec<Fact>>) -> Self {
+        Self {
+            facts: facts.into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The image of a service.
@@ -181,7 +271,7 @@ pub struct Change {
     /// What went wrong.
     pub error: Option<String>,
     /// What was found out.
-    pub facts: Option<Facts>,
+    pub facts: Vec<Fact>,
     /// Where the bundle is from now on.
     pub bundle: Option<PathBuf>,
     /// The releases that are current and previous from now on.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use bundle::Digest;
-use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 use semver::Version;
 
 use super::{
-    Change, Facts, JournalEntry, NewUpdate, Store, Update,
-    row::{UPDATE_COLUMNS, to_json, update_of_row},
+    Change, Fact, Facts, JournalEntry, NewUpdate, Store, Update,
+    row::{UPDATE_COLUMNS, from_json, to_json, update_of_row},
     set,
 };
 use crate::{
@@ -129,12 +129,7 @@ impl Store {
         if let Some(error) = &change.error {
             transaction.execute("UPDATE \"update\" SET error = ?2 WHERE id = ?1", params![id, error])?;
         }
-        if let Some(facts) = &change.facts {
-            transaction.execute(
-                "UPDATE \"update\" SET facts = ?2 WHERE id = ?1",
-                params![id, to_json(facts)?],
-            )?;
-        }
+        add_facts(&transaction, id, &change.facts)?;
         if state.phase.is_over() {
             transaction.execute(
                 "UPDATE \"update\" SET completed_on = ?2 WHERE id = ?1",
@@ -180,12 +175,12 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn set_facts(&mut self, id: i64, facts: &Facts) -> Result<()> {
-        self.connection.execute(
-            "UPDATE \"update\" SET facts = ?2 WHERE id = ?1",
-            params![id, to_json(facts)?],
-        )?;
-        Ok(())
+    pub fn add_facts(&mut self, id: i64, facts: &[Fact]) -> Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        add_facts(&transaction, id, facts)?;
+        Ok(transaction.commit()?)
     }
 
     /// Records what the bundle of an update turned out to be.
@@ -257,4 +252,20 @@ impl Store {
         })?;
         Ok(entries.collect::<rusqlite::Result<_>>()?)
     }
+}
+
+fn add_facts(transaction: &Transaction<'_>, id: i64, found: &[Fact]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT facts FROM \"update\" WHERE id = ?1";
+    let mut facts: Facts = transaction.query_row(sql, [id], |row| from_json(row, 0))?;
+    for fact in found {
+        facts.add(fact.clone());
+    }
+    transaction.execute(
+        "UPDATE \"update\" SET facts = ?2 WHERE id = ?1",
+        params![id, to_json(&facts)?],
+    )?;
+    Ok(())
 }

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     containers::env_file::EnvFile,
     control::progress::Silent,
-    engine::Updater,
+    engine::{Means, Updater, lock::Lock},
     stack::{bundle_files, release, trust},
     state::{Phase, State},
     store::{NewUpdate, Store, Update},
@@ -134,8 +134,25 @@ impl Device {
     }
 
     pub fn run<T>(&self, act: impl FnOnce(&mut Updater<'_>) -> T) -> T {
-        let mut updater = Updater::new(&self.config, self.store(), &self.world, &self.world, &Silent);
-        act(&mut updater)
+        act(&mut Updater::as_it_is(self.means(), self.lock()).unwrap())
+    }
+
+    /// As the program does it: what was interrupted comes first, and what a person set by hand.
+    pub fn run_recovered<T>(&self, act: impl FnOnce(&mut Updater<'_>) -> T) -> T {
+        act(&mut Updater::recovered(self.means(), self.lock()).unwrap())
+    }
+
+    pub fn means(&self) -> Means<'_> {
+        Means {
+            config: &self.config,
+            engine: &self.world,
+            clock: &self.world,
+            progress: &Silent,
+        }
+    }
+
+    pub fn lock(&self) -> Lock {
+        Lock::take(&self.config.lock(), "a test").unwrap()
     }
 
     /// Drops the bundle of `version` and records it.

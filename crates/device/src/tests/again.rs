@@ -31,7 +31,7 @@ fn a_failed_gated_update_that_is_tried_again_gives_the_data_back_again() {
     device.apply(&failing_migration()).unwrap_err();
     device.wait(30);
     let id = device.update().id;
-    let again = device.run(|updater| updater.begin_asked(id).and_then(|()| updater.go_on(id)));
+    let again = device.run(|updater| updater.apply(id));
     assert_eq!(again.unwrap_err().exit(), Exit::Undone);
     assert_eq!(device.expect_whole("undone again"), "2.0.0");
     assert_eq!(device.world.0.borrow().databases["app"].revision, 1);
@@ -70,7 +70,10 @@ fn nothing_writes_while_data_is_still_to_be_put_back() {
     assert_eq!(device.apply(&failing_migration()).unwrap_err().exit(), Exit::Stuck);
     let why = device.update().error.unwrap();
     let before = device.world.0.borrow().acknowledged.clone();
-    assert_eq!(device.run(|updater| updater.start()).unwrap_err().exit(), Exit::Stuck);
+    assert_eq!(
+        device.run_recovered(|updater| updater.start()).unwrap_err().exit(),
+        Exit::Stuck
+    );
     device.wait(30);
     assert_eq!(device.world.0.borrow().acknowledged, before, "{why}");
     device.run(|updater| updater.retry()).unwrap_err();
@@ -124,7 +127,7 @@ fn what_had_to_wait_is_started_however_often_it_takes_or_it_is_said() {
     // Everything else is in order, and a start mends it.
     assert!(device.store().current().unwrap().unwrap().bundle.unwrap().exists());
     device.world.heal();
-    device.run(|updater| updater.start()).unwrap();
+    device.run_recovered(|updater| updater.start()).unwrap();
     assert_eq!(device.expect_whole("started"), "2.2.0");
 }
 

@@ -13,7 +13,7 @@ use crate::testing::{
 use crate::{
     Exit,
     engine::{
-        intake::{GIVEN_UP, Intake, QUIET},
+        drop_directory::{DropDirectory, GIVEN_UP, QUIET},
         preflight::Permissions,
     },
     state::Phase,
@@ -45,10 +45,10 @@ fn device_and_parts() -> (Device, tempfile::TempDir) {
 }
 
 /// Looks into `updates/` until nothing is new there, and gives how each bundle that was taken ended.
-fn look(device: &Device, intake: &mut Intake, after: Duration) -> Vec<Result<Phase, String>> {
-    device.run(|updater| assert!(updater.take_in(intake).unwrap().is_empty()));
+fn look(device: &Device, dropped: &mut DropDirectory, after: Duration) -> Vec<Result<Phase, String>> {
+    device.run(|updater| assert!(updater.take_in(dropped).unwrap().is_empty()));
     device.wait(after.as_secs() + 1);
-    let taken = device.run(|updater| updater.take_in(intake)).unwrap();
+    let taken = device.run(|updater| updater.take_in(dropped)).unwrap();
     let told = taken.into_iter().map(|(_, outcome)| outcome);
     told.map(|outcome| outcome.map(|state| state.phase).map_err(|error| error.to_string()))
         .collect()
@@ -62,21 +62,21 @@ fn copy(name: &Path, to: &Path) {
 fn taken_once_all_parts_are_there() {
     let (device, folder) = device_and_parts();
     let updates = device.config.updates();
-    let mut intake = Intake::default();
+    let mut dropped = DropDirectory::default();
     // The list comes first, then all parts but one, that one half, and then the other half.
     copy(&folder.path().join(LIST), &updates);
-    assert_eq!(look(&device, &mut intake, QUIET), []);
+    assert_eq!(look(&device, &mut dropped, QUIET), []);
     for name in names(folder.path()) {
         if !name.ends_with("part-002") {
             copy(&folder.path().join(name), &updates);
         }
     }
-    assert_eq!(look(&device, &mut intake, QUIET), []);
+    assert_eq!(look(&device, &mut dropped, QUIET), []);
     let bytes = fs::read(part(folder.path(), 2)).unwrap();
     fs::write(part(&updates, 2), &bytes[..100]).unwrap();
-    assert_eq!(look(&device, &mut intake, QUIET), []);
+    assert_eq!(look(&device, &mut dropped, QUIET), []);
     fs::write(part(&updates, 2), &bytes).unwrap();
-    assert_eq!(look(&device, &mut intake, QUIET), [Ok(Phase::Completed)]);
+    assert_eq!(look(&device, &mut dropped, QUIET), [Ok(Phase::Completed)]);
     assert_eq!(device.expect_whole("updated"), "2.1.0");
     device.expect_whole_sets("updated");
     let applied = names(&device.config.applied());
@@ -97,8 +97,8 @@ fn parts_without_a_list_are_nothing() {
     for number in [1, 2, 3] {
         copy(&part(folder.path(), number), &updates);
     }
-    let mut intake = Intake::default();
-    assert_eq!(look(&device, &mut intake, GIVEN_UP), []);
+    let mut dropped = DropDirectory::default();
+    assert_eq!(look(&device, &mut dropped, GIVEN_UP), []);
     assert_eq!(device.update().version.to_string(), "2.0.0");
 }
 
@@ -113,16 +113,21 @@ fn a_stale_part_is_waited_for_and_then_refused() {
     let good = fs::read(part(&updates, 2)).unwrap();
     let stale = vec![7; good.len()];
     fs::write(part(&updates, 2), &stale).unwrap();
-    let mut intake = Intake::default();
-    assert_eq!(look(&device, &mut intake, QUIET), []);
+    let mut dropped = DropDirectory::default();
+    assert_eq!(look(&device, &mut dropped, QUIET), []);
     // It is not read again until something changes.
     device.wait(60);
-    assert!(intake.quiet_files(&device.config, device.elapsed()).unwrap().is_empty());
+    assert!(
+        dropped
+            .quiet_files(&device.config, device.elapsed())
+            .unwrap()
+            .is_empty()
+    );
     fs::write(part(&updates, 2), [&good[..], b"x"].concat()).unwrap();
-    assert_eq!(look(&device, &mut intake, QUIET), []);
+    assert_eq!(look(&device, &mut dropped, QUIET), []);
     fs::write(part(&updates, 2), &stale).unwrap();
-    device.run(|updater| updater.take_in(&mut intake)).unwrap();
-    let told = look(&device, &mut intake, GIVEN_UP);
+    device.run(|updater| updater.take_in(&mut dropped)).unwrap();
+    let told = look(&device, &mut dropped, GIVEN_UP);
     let [Err(error)] = &told[..] else { panic!("{told:?}") };
     assert!(error.contains("part-002 is damaged, or of another bundle"), "{error}");
     assert_eq!(device.expect_whole("refused"), "2.0.0");

@@ -11,13 +11,19 @@ use device::{
     Error, Result,
     config::Config,
     containers::{SystemClock, docker::Docker},
-    engine::{Updater, lock::Lock, preflight::Permissions},
+    engine::{Means, Updater, lock::Lock, preflight::Permissions},
     store::Store,
 };
 
-/// Acts while holding the lock. `what` names the command to those who find the lock taken.
+/// Acts while holding the lock: an interrupted update is finished or undone first, and a version that was set by hand is
+/// adopted. `what` names the command to those who find the lock taken.
 pub(super) fn acting<T>(config: &Config, what: &str, act: impl FnOnce(&mut Updater<'_>) -> Result<T>) -> Result<T> {
-    acting_then(config, what, act, |_, done| Ok(done))
+    with(config, what, |means, lock| act(&mut Updater::recovered(means, lock)?))
+}
+
+/// As [`acting`], for commands that leave an interrupted update as it is.
+pub(super) fn looking<T>(config: &Config, what: &str, look: impl FnOnce(&mut Updater<'_>) -> Result<T>) -> Result<T> {
+    with(config, what, |means, lock| look(&mut Updater::as_it_is(means, lock)?))
 }
 
 /// Acts while holding the lock, then shows the status.
@@ -27,33 +33,31 @@ pub(super) fn acting_and_showing(
     json: Json,
     act: impl FnOnce(&mut Updater<'_>) -> Result<()>,
 ) -> Result<()> {
-    acting_then(config, what, act, |updater, ()| {
-        // With the updater's own connection: it knows already what the engine is.
-        status::show(config, &updater.store, updater.engine, json)
+    with(config, what, |means, lock| {
+        act(&mut Updater::recovered(means, lock)?)?;
+        // The lock is free again. The engine is the same: it is not asked once more what it is.
+        status::show(config, &Store::open(&config.database())?, means.engine, json)
     })
 }
 
-fn acting_then<T, U>(
-    config: &Config,
-    what: &str,
-    act: impl FnOnce(&mut Updater<'_>) -> Result<T>,
-    then: impl FnOnce(&Updater<'_>, T) -> Result<U>,
-) -> Result<U> {
+fn with<T>(config: &Config, what: &str, act: impl FnOnce(Means<'_>, Lock) -> Result<T>) -> Result<T> {
     let lock = Lock::take(&config.lock(), what)?;
     // One may have been removed since the installation, and without a place for its bundle an update never ends.
     config.make_folders()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
     let (clock, progress) = (SystemClock::start(), Terminal::new());
-    let mut updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
-    let done = act(&mut updater)?;
-    drop(lock);
-    then(&updater, done)
+    let means = Means {
+        config,
+        engine: &engine,
+        clock: &clock,
+        progress: &progress,
+    };
+    act(means, lock)
 }
 
 /// `updater start`.
 pub(super) fn start(config: &Config) -> Result<()> {
-    let started = acting(config, "updater start", |updater| updater.start())?;
-    match started.version {
+    match acting(config, "updater start", |updater| updater.start())? {
         Some(version) => out(format_args!("{} {version} runs", config.product)),
         None => Err(Error::refused(
             format!("{} is not installed", config.product),
@@ -71,8 +75,6 @@ pub(super) fn apply_bundle(
     json: Json,
 ) -> Result<()> {
     acting_and_showing(config, what, json, |updater| {
-        updater.recover()?;
-        updater.adopt()?;
         let update = updater.take_by_hand(bundle, permissions)?;
         updater.apply(update.id).map(drop)
     })

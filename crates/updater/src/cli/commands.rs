@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 
 use super::{
     access::{self, noted},
-    acting::{acting, acting_and_showing, apply_bundle, start},
+    acting::{acting_and_showing, apply_bundle, looking, start},
     arguments::{ApplyArguments, Cli, Command, HistoryArguments, RollbackArguments, Trust},
     github, install,
     output::{Failure, Json, out, print},
@@ -20,7 +20,7 @@ use device::{
     Error, Exit, Result,
     config::Config,
     containers::{SystemClock, docker::Docker},
-    engine::{Updater, preflight::Permissions, self_update},
+    engine::{Means, Updater, diagnosis, preflight::Permissions, self_update},
     stack::trust,
     store::Store,
 };
@@ -88,7 +88,7 @@ fn execute(cli: Cli) -> Result<Exit> {
             daemon::run(&config, &engine, &SystemClock::start(), &Terminal::new(), waker).map(done)
         }
         Command::Start => start(&config()?).map(done),
-        Command::Stop => acting(&config()?, "updater stop", |updater| updater.stop()).map(done),
+        Command::Stop => looking(&config()?, "updater stop", |updater| updater.stop()).map(done),
         Command::Apply(arguments) => apply(&config()?, &arguments),
         Command::Check(json) => github::check(&config()?, json).map(done),
         Command::Download(arguments) => github::download(&config()?, &arguments).map(done),
@@ -136,7 +136,7 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
     };
     let what = format!("updater apply {}", bundle.display());
     if arguments.plan {
-        let plan = acting(config, &what, |updater| updater.plan(&bundle, permissions))?;
+        let plan = looking(config, &what, |updater| updater.plan(&bundle, permissions))?;
         if arguments.json.json {
             print(&plan)?;
         } else {
@@ -157,7 +157,6 @@ fn apply(config: &Config, arguments: &ApplyArguments) -> Result<Exit> {
 
 fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
     acting_and_showing(config, "updater rollback", arguments.json, |updater| {
-        updater.recover()?;
         let current = updater.store.current()?.map(|release| release.id);
         let update = updater.store.updates()?.into_iter().find(|update| {
             current.is_some() && update.to == current && update.state.phase == device::state::Phase::Completed
@@ -187,15 +186,20 @@ fn roll_back(config: &Config, arguments: &RollbackArguments) -> Result<()> {
 fn diagnose(config: &Config, version: Option<&semver::Version>) -> Result<()> {
     let engine = Docker::new(config.docker_host.as_deref())?;
     let (clock, progress) = (SystemClock::start(), Terminal::new());
-    let updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
-    let update = updater
-        .store
+    let means = Means {
+        config,
+        engine: &engine,
+        clock: &clock,
+        progress: &progress,
+    };
+    let store = Store::open(&config.database())?;
+    let update = store
         .updates()?
         .into_iter()
         .find(|update| version.is_none_or(|version| update.version == *version))
         .ok_or_else(|| Error::refused("there is no such update", "updater history"))?;
     let why = update.error.clone().unwrap_or_else(|| "nothing went wrong".to_owned());
-    out(updater.diagnosis(&update, &why).trim_end())
+    out(diagnosis(means, &store, &update, &why).trim_end())
 }
 
 fn trusted(config: &Config, command: Trust) -> Result<()> {

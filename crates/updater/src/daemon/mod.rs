@@ -33,8 +33,8 @@ use device::{
         requests::Requests,
     },
     engine::{
-        Updater,
-        intake::Intake,
+        Means, Updater,
+        drop_directory::DropDirectory,
         lock::Lock,
         self_update::{self, Watch},
     },
@@ -76,7 +76,13 @@ pub fn run(
     let starting = requests.acting("the updater, which is starting,");
     web::start(config, &requests, &board, waker);
     wait_for_engine(engine, progress, &heartbeat);
-    recover(config, engine, clock, progress, &heartbeat);
+    let means = Means {
+        config,
+        engine,
+        clock,
+        progress,
+    };
+    recover(means, &heartbeat);
     board.rest();
     drop(starting);
     // Only now: a boot that waits for us shall find the device in order.
@@ -92,11 +98,11 @@ pub fn run(
         heartbeat: &heartbeat,
         requests: &requests,
     };
-    let mut intake = Intake::default();
+    let mut dropped = DropDirectory::default();
     let mut said = None;
     loop {
         heartbeat.beat();
-        let turned = serve(&device).and_then(|()| turn(&device, &mut intake));
+        let turned = serve(&device).and_then(|()| turn(&device, &mut dropped));
         board.rest();
         match turned {
             Ok(()) => said = None,
@@ -121,7 +127,7 @@ pub fn run(
             progress.note("another updater has taken this one's place");
             return Ok(());
         }
-        let pause = if intake.is_waiting() { SOON } else { SCAN };
+        let pause = if dropped.is_waiting() { SOON } else { SCAN };
         // Disconnected without a watcher: then the pause is all there is.
         match inbox.recv_timeout(pause) {
             Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(pause),
@@ -148,13 +154,17 @@ pub(crate) struct Device<'a> {
 
 impl<'a> Device<'a> {
     /// Takes the lock and finishes what was interrupted, then does `act`.
-    fn acting<T>(&self, store: Store, act: impl FnOnce(&mut Updater<'a>) -> Result<T>) -> Result<T> {
-        let _lock = Lock::take(&self.config.lock(), "updater daemon")?;
+    fn acting<T>(&self, act: impl FnOnce(&mut Updater<'a>) -> Result<T>) -> Result<T> {
+        let lock = Lock::take(&self.config.lock(), "updater daemon")?;
         let _busy = self.heartbeat.busy();
         let _acting = self.requests.acting("another update");
-        let mut updater = Updater::new(self.config, store, self.engine, self.clock, self.progress);
-        updater.recover()?;
-        act(&mut updater)
+        let means = Means {
+            config: self.config,
+            engine: self.engine,
+            clock: self.clock,
+            progress: self.progress,
+        };
+        act(&mut Updater::recovered(means, lock)?)
     }
 }
 
@@ -162,10 +172,9 @@ impl<'a> Device<'a> {
 pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
     while let Some(request) = device.requests.next() {
         let mut waiting = Some(request);
-        let done = device.acting(Store::open(&device.config.database())?, |updater| {
-            updater.adopt()?;
+        let done = device.acting(|updater| {
             let Some(request) = waiting.take() else { return Ok(()) };
-            let begun = match updater.begin_wish(&request.wish) {
+            let begun = match updater.begin(&request.command) {
                 Ok(begun) => begun,
                 Err(error) => {
                     request.answer(Err(error));
@@ -173,10 +182,10 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
                 }
             };
             request.answer(Ok(()));
-            let Some(id) = begun else { return Ok(()) };
+            let Some(begun) = begun else { return Ok(()) };
             tell(&[NotifyState::Status("applying what was asked for")]);
             // How it ended is in the record, and whoever asked looks there.
-            match updater.go_on(id) {
+            match updater.finish(begun) {
                 Err(error @ Error::Store(_)) => Err(error),
                 Err(error) => {
                     updater.progress.note(&error.to_string());
@@ -195,22 +204,22 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
 }
 
 /// Looks once, and applies what can be applied.
-pub(crate) fn turn(device: &Device<'_>, intake: &mut Intake) -> Result<()> {
+pub(crate) fn turn(device: &Device<'_>, dropped: &mut DropDirectory) -> Result<()> {
     let store = Store::open(&device.config.database())?;
-    let nothing_lies_there = intake.quiet_files(device.config, device.clock.elapsed())?.is_empty();
+    let nothing_lies_there = dropped.quiet_files(device.config, device.clock.elapsed())?.is_empty();
     let nothing_is_due = automatic::due(device.config, &store, device.clock)?.is_none();
     if nothing_lies_there && nothing_is_due && store.active()?.is_none() {
         return Ok(());
     }
     // Where an update is under way and nobody holds the lock, whoever was at work has died, or could not write its record
     // on a full disk.
-    device.acting(store, |updater| {
+    drop(store);
+    device.acting(|updater| {
         if let Some(stuck) = updater.store.stuck()? {
             return Err(Error::Stuck(stuck.error.unwrap_or_default()));
         }
-        updater.adopt()?;
         tell(&[NotifyState::Status("applying a bundle")]);
-        for (path, outcome) in updater.take_in(intake)? {
+        for (path, outcome) in updater.take_in(dropped)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match outcome {
                 Ok(state) => updater.progress.note(&format!("{name}: {}", state.phase)),
@@ -223,22 +232,13 @@ pub(crate) fn turn(device: &Device<'_>, intake: &mut Intake) -> Result<()> {
     })
 }
 
-fn recover(
-    config: &Config,
-    engine: &dyn ContainerEngine,
-    clock: &dyn Clock,
-    progress: &dyn Progress,
-    heartbeat: &Heartbeat,
-) {
+/// Finishes what was interrupted, before anything else is done.
+fn recover(means: Means<'_>, heartbeat: &Heartbeat) {
     let _busy = heartbeat.busy();
-    let recovered = Lock::take(&config.lock(), "updater daemon").and_then(|_lock| {
-        let mut updater = Updater::new(config, Store::open(&config.database())?, engine, clock, progress);
-        updater.recover()?;
-        updater.adopt()
-    });
+    let recovered = Lock::take(&means.config.lock(), "updater daemon").and_then(|lock| Updater::recovered(means, lock));
     // What does not work now is seen in `updater status`; the daemon still takes what comes next.
     if let Err(error) = recovered {
-        progress.note(&format!("error: {error}"));
+        means.progress.note(&format!("error: {error}"));
     }
 }
 

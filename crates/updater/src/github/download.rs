@@ -31,7 +31,7 @@ use device::{
     engine::{lock::Lock, preflight::WATERMARK},
     stack::bundle_files,
     state::{Event, Phase},
-    store::{Change, Download, NewUpdate, Store, Update},
+    store::{Change, Download, Fact, NewUpdate, Store, Update},
     system::{crash, files},
 };
 
@@ -89,9 +89,9 @@ impl GitHub<'_> {
                 &now,
             )?,
         };
-        let mut facts = update.facts.clone();
-        facts.apply_when_downloaded |= then == Then::Apply;
-        store.set_facts(update.id, &facts)?;
+        if then == Then::Apply {
+            store.add_facts(update.id, &[Fact::ApplyWhenDownloaded])?;
+        }
         let phase = update.state.phase;
         if phase == Phase::Failed {
             store.record(update.id, Event::Retry, &Change::default(), &now)?;

@@ -15,14 +15,14 @@ use super::report::Report;
 use device::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine, EngineFacts, Services},
-    engine::{Updater, preflight::Permissions},
+    containers::{ContainerEngine, Services},
+    engine::{Means, Updater, lock::Lock, preflight::Permissions},
     stack::{
         bundle_files::Bundle,
         health::{self, Question},
-        load, release,
+        release,
     },
-    store::{Release, Store, Update},
+    store::{Release, Update},
 };
 
 /// How it went.
@@ -37,23 +37,18 @@ pub(super) struct Outcome {
 /// # Errors
 /// What [`Updater::apply`] gives; what is installed cannot be mended.
 pub(super) fn apply(
-    config: &Config,
-    engine: &dyn ContainerEngine,
-    clock: &dyn Clock,
+    means: Means<'_>,
+    lock: Lock,
     mut bundle: Bundle,
     path: &Path,
     permissions: Permissions,
     report: &mut Report<'_>,
-) -> Result<Outcome> {
-    let store = Store::open(&config.database())?;
-    let mut updater = Updater::new(config, store, engine, clock, report.progress);
-    updater.recover()?;
+) -> Result<(Outcome, Lock)> {
+    let Means { config, engine, .. } = means;
+    // After a first installation that failed, `.env` names a version that never ran: that one is not adopted.
+    let mut updater = Updater::recovered(means, lock)?;
     if let Some(stuck) = updater.store.stuck()?.filter(Update::owes_data) {
         return Err(Error::Stuck(stuck.error.unwrap_or_default()));
-    }
-    // After a first installation that failed, `.env` names a version that never ran: that one is not adopted.
-    if updater.store.current()?.is_some() || updater.store.updates()?.is_empty() {
-        updater.adopt()?;
     }
     let version = bundle.manifest().version.clone();
     let facts = engine.facts()?;
@@ -61,13 +56,14 @@ pub(super) fn apply(
     let from = current.as_ref().map(|release| release.version.clone());
     if let Some(current) = &current {
         if current.manifest_digest == Some(bundle.manifest_digest()) {
-            let mended = mend(&mut updater, current, Some(&mut bundle), &facts)?;
+            let mended = mend(&mut updater, current, Some(&mut bundle))?;
             report.made.extend(mended);
-            return Ok(Outcome {
+            let outcome = Outcome {
                 version,
                 from: None,
                 already_installed: true,
-            });
+            };
+            return Ok((outcome, updater.into_lock()));
         }
         if is_down(engine, config, current)? {
             // The engine saves the database before it updates, and that must run.
@@ -79,7 +75,7 @@ pub(super) fn apply(
                 .as_ref()
                 .and_then(|path| updater.open_path(path).ok())
                 .filter(|bundle| current.manifest_digest == Some(bundle.manifest_digest()));
-            mend(&mut updater, current, own.as_mut(), &facts)?;
+            mend(&mut updater, current, own.as_mut())?;
         }
     }
     // It was verified a moment ago, from this very file.
@@ -89,11 +85,12 @@ pub(super) fn apply(
     report
         .made
         .push(format!("{} {version}, which runs and is healthy", config.product));
-    Ok(Outcome {
+    let outcome = Outcome {
         version,
         from,
         already_installed: false,
-    })
+    };
+    Ok((outcome, updater.into_lock()))
 }
 
 fn is_down(engine: &dyn ContainerEngine, config: &Config, current: &Release) -> Result<bool> {
@@ -106,13 +103,8 @@ fn is_down(engine: &dyn ContainerEngine, config: &Config, current: &Release) -> 
 }
 
 /// Puts an installed release in order: its images, its files, its services. What was not as it should be.
-fn mend(
-    updater: &mut Updater<'_>,
-    current: &Release,
-    bundle: Option<&mut Bundle>,
-    facts: &EngineFacts,
-) -> Result<Vec<String>> {
-    let mut mended = load_missing(updater, current, bundle, facts)?;
+fn mend(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle>) -> Result<Vec<String>> {
+    let mut mended = load_missing(updater, current, bundle)?;
     let question = Question::about(updater.config, current)?;
     let healthy = mended.is_empty()
         && updater.config.compose().is_file()
@@ -130,21 +122,9 @@ fn mend(
     Ok(mended)
 }
 
-/// Loads the images of a release that somebody removed.
-fn load_missing(
-    updater: &mut Updater<'_>,
-    current: &Release,
-    bundle: Option<&mut Bundle>,
-    facts: &EngineFacts,
-) -> Result<Vec<String>> {
-    let engine = updater.engine;
-    let mut missing: Vec<String> = Vec::new();
-    for pin in current.pins.values() {
-        let there = engine.image(&pin.id.to_string())?.is_some() && engine.try_create(&pin.id).is_ok();
-        if !there && !missing.contains(&pin.reference) {
-            missing.push(pin.reference.clone());
-        }
-    }
+/// Loads the images of a release that a person removed.
+fn load_missing(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle>) -> Result<Vec<String>> {
+    let missing = updater.missing_images(current)?;
     if missing.is_empty() {
         return Ok(missing);
     }
@@ -157,20 +137,7 @@ fn load_missing(
             format!("install the bundle of {} first", current.version),
         )
     })?;
-    let images = bundle.manifest().image_details.clone();
-    let progress = updater.progress;
-    for image in images.iter().filter(|image| missing.contains(&image.reference)) {
-        progress.begin(&format!("loading {} again", image.reference), None);
-        load::load_image(
-            engine,
-            facts,
-            &mut updater.store,
-            bundle,
-            image,
-            &facts.platform,
-            &|bytes| progress.advance(bytes),
-        )?;
-    }
+    updater.load_again(current, &missing, bundle)?;
     Ok(missing
         .into_iter()
         .map(|reference| format!("{reference} was loaded again"))

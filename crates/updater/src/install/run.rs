@@ -15,7 +15,7 @@ use device::{
     config::{self, Config},
     containers::{Clock, ContainerEngine, docker::Docker},
     control::progress::Progress,
-    engine::{lock::Lock, preflight::Permissions},
+    engine::{Means, lock::Lock, preflight::Permissions},
     stack::{
         bundle_files::{self, Bundle},
         trust,
@@ -85,9 +85,7 @@ pub fn run(options: &Options, progress: &dyn Progress, clock: &dyn Clock) -> Res
     let lock = Lock::take(&config.lock(), "updater install")?;
     docker::provide(&config, &mut prepared.bundle, system.as_ref(), &mut report)?;
     let engine = Docker::new(config.docker_host.as_deref())?;
-    let mut installed = install(prepared, options, system.as_ref(), &engine, clock, report)?;
-    // The units take the lock.
-    drop(lock);
+    let mut installed = install(prepared, options, system.as_ref(), &engine, clock, lock, report)?;
     if let Some(system) = &system
         && let Err(error) = units::start(&config, system)
     {
@@ -113,8 +111,8 @@ pub(crate) fn run_on(
         progress,
     };
     prepare::make(&prepared.config.state, 0o700, &mut report)?;
-    let _lock = Lock::take(&prepared.config.lock(), "updater install")?;
-    install(prepared, options, system, engine, clock, report)
+    let lock = Lock::take(&prepared.config.lock(), "updater install")?;
+    install(prepared, options, system, engine, clock, lock, report)
 }
 
 /// Everything that is decided before anything is changed.
@@ -161,6 +159,7 @@ fn install(
     system: Option<&System>,
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
+    lock: Lock,
     mut report: Report<'_>,
 ) -> Result<Installed> {
     let Prepared {
@@ -177,7 +176,13 @@ fn install(
     };
     // Before secrets are added to it.
     prepare::protect_environment(&config, &mut report)?;
-    let outcome = apply::apply(&config, engine, clock, bundle, &path, permissions, &mut report)?;
+    let means = Means {
+        config: &config,
+        engine,
+        clock,
+        progress: report.progress,
+    };
+    let (outcome, _lock) = apply::apply(means, lock, bundle, &path, permissions, &mut report)?;
     match system {
         Some(system) => units::install(&config, system, &mut report)?,
         None => report.note(format!(

@@ -35,7 +35,7 @@ use device::{
         progress::Silent,
         requests::Requests,
     },
-    engine::intake::Intake,
+    engine::drop_directory::DropDirectory,
     store::{Token, Update},
 };
 
@@ -48,7 +48,7 @@ struct Api {
     requests: Arc<Requests>,
     board: Arc<Board>,
     heartbeat: Heartbeat,
-    intake: RefCell<Intake>,
+    intake: RefCell<DropDirectory>,
     password: String,
     token: String,
     _bell: mpsc::Receiver<()>,

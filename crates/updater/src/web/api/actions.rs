@@ -24,7 +24,7 @@ use crate::web::{
 };
 use device::{
     containers::stamp,
-    control::requests::Wish,
+    control::requests::Command,
     state::Phase,
     store::{NewUpdate, Origin, Update},
 };
@@ -152,7 +152,7 @@ async fn begin(app: &Arc<App>, update: &Update, options: ApplyOptions) -> Result
             ));
         }
     }
-    app.ask(Wish::Apply { id: update.id }).await?;
+    app.ask(Command::Apply { id: update.id }).await?;
     Ok(Done::new(format!("{} is being applied", update.version)))
 }
 
@@ -184,12 +184,12 @@ pub(crate) async fn roll_back(
 ) -> Result<Json<Done>, Refusal> {
     let options = options.unwrap_or_default();
     let update = app.update(&id).await?;
-    let wish = Wish::RollBack {
+    let command = Command::RollBack {
         id: update.id,
         discard_data_since: options.discard_data_since,
     };
     let outcome = match update.state.phase {
-        Phase::Completed => app.ask(wish).await,
+        Phase::Completed => app.ask(command).await,
         phase => Err(Refusal::conflict(format!(
             "the update to {} is {phase}, and only a completed one can be rolled back",
             update.version
@@ -216,7 +216,7 @@ pub(crate) async fn delete(
     Name(id): Name,
 ) -> Result<Json<Done>, Refusal> {
     let update = app.update(&id).await?;
-    let outcome = app.ask(Wish::Delete { id: update.id }).await;
+    let outcome = app.ask(Command::Delete { id: update.id }).await;
     app.audit_outcome(&caller, "delete", &update.version.to_string(), &outcome)
         .await;
     outcome?;

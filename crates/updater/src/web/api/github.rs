@@ -12,7 +12,7 @@ use crate::web::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use device::{containers::SystemClock, control::requests::Wish, state::Phase, store::Update};
+use device::{containers::SystemClock, control::requests::Command, state::Phase, store::Update};
 
 /// The newest release, or why it is not known.
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ pub(crate) async fn begin_download(
     .await?;
     match here {
         Some(id) => {
-            app.ask(Wish::Apply { id }).await?;
+            app.ask(Command::Apply { id }).await?;
             Ok(Done::new("its bundle is here already and is being applied"))
         }
         None => {

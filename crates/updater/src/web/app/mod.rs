@@ -21,7 +21,7 @@ use device::{
     containers::stamp,
     control::{
         board::Board,
-        requests::{Requests, Wish},
+        requests::{Command, Requests},
     },
     store::{Audit, Store, Update},
 };
@@ -100,8 +100,8 @@ impl App {
     }
 
     /// Asks the daemon for something, and waits until it has begun.
-    pub(crate) async fn ask(&self, wish: Wish) -> Result<(), Refusal> {
-        let answer = self.requests.ask(wish)?;
+    pub(crate) async fn ask(&self, command: Command) -> Result<(), Refusal> {
+        let answer = self.requests.ask(command)?;
         match tokio::time::timeout(BEGIN, answer).await {
             Ok(Ok(answer)) => Ok(answer?),
             Ok(Err(_)) | Err(_) => Err(Refusal::new(

@@ -1,0 +1,38 @@
+//! Starting and stopping the services of the version that is current.
+
+use semver::Version;
+
+use super::updater::Updater;
+use crate::{Error, Result, containers::Services, stack::release, store::Update};
+
+impl Updater<'_> {
+    /// Starts the services that do not run; the version, none if nothing is installed.
+    ///
+    /// # Errors
+    /// The version cannot run; Compose fails; [`Error::Stuck`].
+    pub fn start(&mut self) -> Result<Option<Version>> {
+        let current = self.store.current()?;
+        let stuck = self.store.stuck()?;
+        // What would be written to a database that is still to be put back would be lost with it.
+        let must_rest = stuck.as_ref().is_some_and(Update::owes_data);
+        if let Some(current) = current.as_ref().filter(|_| !must_rest) {
+            self.engine.up(&release::stack(self.config, current), Services::All)?;
+            self.expect_images(current, None)?;
+        }
+        if let Some(stuck) = stuck {
+            return Err(Error::Stuck(stuck.error.unwrap_or_default()));
+        }
+        Ok(current.map(|release| release.version))
+    }
+
+    /// Stops all services, and leaves their data.
+    ///
+    /// # Errors
+    /// Compose fails.
+    pub fn stop(&mut self) -> Result<()> {
+        match self.store.current()? {
+            Some(current) => self.engine.stop(&release::stack(self.config, &current)),
+            None => Ok(()),
+        }
+    }
+}
