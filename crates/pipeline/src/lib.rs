@@ -36,6 +36,7 @@ pub mod plan;
 pub mod preflight;
 pub mod publish;
 pub mod release;
+pub mod request;
 pub mod system;
 
 pub use error::{Error, Result};

@@ -18,21 +18,29 @@ use serde::Serialize;
 
 use crate::{
     Error, Problem, Result,
-    build::{
-        buildx::{self, Machine},
-        exclusive::Exclusive,
+    build::{BakeFile, buildx, exclusive::Exclusive},
+    collect::{
+        self,
+        layers::LayerStore,
+        layout::{self, Layout},
+        part::{self, import},
     },
-    collect::{self, Collected, layers::LayerStore, layout::Layout, part},
-    facts::{Facts, Workspace},
+    facts::{Facts, Workspace, empty_folder, layout_folder, updater_folder},
     pack::{
-        Packed, Packer, Present, hash_file,
+        self, Packed, Packer, Present,
+        collected::Collected,
         keys::{self, Signer},
         manifest::{self, BundleFile},
     },
-    plan::{Output, Plan, Publication, Request, Step, bake, is_bundle_of, plan},
+    plan::{Plan, Step, is_bundle_of, plan},
     preflight,
-    publish::{self, Patience, Published, Session},
-    system::{files, interrupt, report::Progress},
+    publish::{self, Patience, Publication, Published, Session},
+    request::{Output, Request},
+    system::{
+        files::{self, file_name, hash_file},
+        interrupt,
+        report::Progress,
+    },
 };
 
 /// What a release left behind.
@@ -77,7 +85,7 @@ pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem
         Err(error) => return Err(error),
     };
     problems.extend(preflight::folders(workspace));
-    problems.extend(machine_problems(workspace, request));
+    problems.extend(preflight::machine_problems(workspace, request));
     problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
     problems.extend(keys::exposed(workspace));
     Ok(problems)
@@ -92,11 +100,11 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     let progress = Progress::start();
     interrupt::listen();
     if let Output::Part(folder) = &request.output {
-        part::expect_empty(folder)?;
+        pack::part::expect_empty(folder)?;
     }
     // The machine is asked while files and git are read.
     let (prepared, machine) = thread::scope(|scope| {
-        let machine = scope.spawn(|| machine_problems(workspace, request));
+        let machine = scope.spawn(|| preflight::machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
     let mut problems = preflight::folders(workspace);
@@ -166,22 +174,6 @@ pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     Ok(execution.released)
 }
 
-fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
-    if !request.parts.is_empty() {
-        // Merging needs no Docker.
-        return Vec::new();
-    }
-    let platforms = if request.platforms.is_empty() {
-        &workspace.declaration.platforms
-    } else {
-        &request.platforms
-    };
-    preflight::machine(
-        &Machine::inspect(&workspace.state, request.builder.as_deref()),
-        platforms,
-    )
-}
-
 /// A release under way.
 struct Execution<'a> {
     workspace: &'a Workspace,
@@ -219,7 +211,7 @@ impl Execution<'_> {
             Step::Import { part } => {
                 self.progress.step(format_args!("importing {}", part.display()));
                 let scratch = self.workspace.state.join("parts").join(self.parts.len().to_string());
-                let layout = part::import(part, &scratch)?;
+                let layout = import(part, &scratch)?;
                 part::expect_commit(part, &layout, &self.commit()?)?;
                 self.parts.push(layout);
                 Ok(())
@@ -238,7 +230,7 @@ impl Execution<'_> {
             }
             Step::Part { path } => {
                 self.progress.step(format_args!("writing {}", path.display()));
-                part::write(path, &self.collected, &self.commit()?)?;
+                pack::part::write(path, &self.collected, &self.commit()?)?;
                 self.released.part = Some(path.clone());
                 Ok(())
             }
@@ -268,22 +260,20 @@ impl Execution<'_> {
         Ok(())
     }
 
-    fn build(&mut self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-        let empty = bake::empty_folder(self.workspace);
+    fn build(&mut self, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
+        let empty = empty_folder(self.workspace);
         fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
         // BuildKit adds to an index that is there; what an earlier build left must not be taken for this one's.
         for layout in self.layouts() {
-            remove_if_there(&layout.join("index.json"))?;
+            files::remove_if_there(&layout.join("index.json"))?;
         }
-        let updater = bake::updater_folder(self.workspace);
+        let updater = updater_folder(self.workspace);
         if updater.exists() {
             fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
         }
         // Of registry images, layers are mostly carried as they come.
         let built = self.workspace.declaration.built_images();
-        let layouts: Vec<_> = built
-            .map(|image| bake::layout_folder(self.workspace, &image.name))
-            .collect();
+        let layouts: Vec<_> = built.map(|image| layout_folder(self.workspace, &image.name)).collect();
         let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
         let done = AtomicBool::new(false);
         let present = &mut self.present;
@@ -313,7 +303,7 @@ impl Execution<'_> {
                 {
                     self.progress
                         .step(format_args!("{} is damaged; making it again", path.display()));
-                    remove_if_there(&path)?;
+                    files::remove_if_there(&path)?;
                     self.build_again()?;
                 }
                 other => return other,
@@ -490,13 +480,13 @@ impl Execution<'_> {
         }
         for folder in self.layouts() {
             let layout = Layout::open(folder)?;
-            let reachable = collect::reachable(&layout)?;
+            let reachable = layout::reachable(&layout)?;
             let blobs = layout.folder().join("blobs/sha256");
             for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
                 let path = entry.map_err(Error::io("read", &blobs))?.path();
                 let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));
                 if stale {
-                    remove_if_there(&path)?;
+                    files::remove_if_there(&path)?;
                 }
             }
         }
@@ -506,21 +496,8 @@ impl Execution<'_> {
     fn layouts(&self) -> impl Iterator<Item = PathBuf> {
         use crate::declaration::Image;
         self.workspace.declaration.images.iter().map(|image| match image {
-            Image::Built(built) => bake::layout_folder(self.workspace, &built.name),
-            Image::Registry(registry) => bake::layout_folder(self.workspace, &registry.reference()),
+            Image::Built(built) => layout_folder(self.workspace, &built.name),
+            Image::Registry(registry) => layout_folder(self.workspace, &registry.reference()),
         })
     }
-}
-
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }

@@ -12,11 +12,13 @@ use std::ops::ControlFlow;
 
 use semver::Version;
 
-use super::check::{Findings, Place, expect_digest, hash, name_of, small};
+use super::archive::{Form, form};
+use super::check::Findings;
 use super::error::VerifyError;
+use super::expect::{Place, expect_digest, hash, name_of, small};
 use super::located::{Located as _, MemberReader, Portion};
 use super::tar::{Visit, nothing_follows, walk_as};
-use super::{Form, Origin, form};
+use super::trust::Origin;
 use crate::digest::Digest;
 use crate::manifest::{
     AnyManifest, Backup, DataRule, EnvironmentKey, FileRecord, FileRole, FormatVersion, Health, LegacyManifest,

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use super::bake_file::BakeFile;
 use crate::{
     Error, Result,
-    plan::bake::BakeFile,
     system::{
         files,
         process::{Live, ProcessError, read, run_live},

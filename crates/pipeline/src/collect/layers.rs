@@ -23,9 +23,9 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::CParameter;
 
+use super::layout::{Layout, digest};
 use crate::{
     Error, Result,
-    collect::layout::{Layout, digest},
     declaration::{Compression, Layers},
     system::{files, interrupt},
 };

@@ -370,3 +370,6 @@ fn default_minimum_updater() -> Version {
 fn default_lock_file() -> String {
     "release.lock".to_owned()
 }
+
+/// Where the declaration stands; every key's path starts with it.
+pub const ROOT: &str = "workspace.metadata.release";

@@ -5,7 +5,8 @@ use std::{fmt::Write, path::Path};
 use semver::Version;
 use xshell::{Shell, cmd};
 
-use crate::{Result, facts::git, system::process::read};
+use super::git;
+use crate::{Result, system::process::read};
 
 /// At most so many commits are listed; more would fill the device's page with noise.
 const MOST_COMMITS: usize = 200;

@@ -67,3 +67,8 @@ fn is_version_tag(tag: &str) -> bool {
     tag.strip_prefix('v')
         .is_some_and(|version| semver::Version::parse(version).is_ok())
 }
+
+/// The tag of a version.
+pub(crate) fn tag_of(version: &semver::Version) -> String {
+    format!("v{version}")
+}

@@ -2,19 +2,19 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use crate::plan::stages::{inputs, subject};
 use crate::{
     Error, Result,
-    build::buildx,
+    build::{BakeFile, Target, buildx},
     collect::layout::{self, Layout},
     declaration::VendorStage,
     facts::{
-        Facts, Workspace,
+        Facts, Workspace, empty_folder, target_name,
         vendored::{StageInputs, Vendor, VendoredStage},
     },
     plan::{
-        bake::{BakeFile, Target, contexts, empty_folder, no_attestations, oci_output, target_name},
+        contexts, no_attestations, oci_output,
         pins::Pin,
+        stages::{inputs, subject},
     },
     system::report::note,
 };

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use semver::Version;
 
-use super::{tag_of, wanted::Asset};
+use super::asset::Asset;
+use crate::facts::git::tag_of;
 
 /// GitHub refuses more characters than these.
 const LIMIT: usize = 125_000;

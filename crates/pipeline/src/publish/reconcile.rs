@@ -15,11 +15,7 @@ use std::fmt;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    PublishError,
-    notes::mark,
-    wanted::{Asset, Wanted},
-};
+use super::{asset::Asset, error::PublishError, notes::mark, wanted::Wanted};
 
 /// What is there of a version: all releases with its tag, published or not.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    PublishError,
-    github::{Failure, Reason},
+    error::PublishError,
+    failure::{Failure, Reason},
 };
 use crate::{Error, Result, system::interrupt};
 

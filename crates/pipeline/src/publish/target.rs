@@ -4,7 +4,7 @@ use std::fmt;
 
 use bundle::names::RepositoryName;
 
-use super::PublishError;
+use super::error::PublishError;
 use crate::declaration::Declaration;
 
 /// GitHub itself, where no other address is given.

@@ -5,18 +5,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Result,
-    facts::vendored::VendoredStage,
-    plan::{Output, Request, plan},
+    facts::{dockerfile::Dockerfile, vendored::VendoredStage},
+    plan::plan,
+    request::{Output, Request},
     tests::fixture::{BASE, DOCKERFILE, base, declaration, facts, workspace},
 };
-
-/// The problems of the declared stages in `dockerfile`, as text.
-fn check_stages(dockerfile: &str, change: impl FnOnce(&mut Value)) -> String {
-    let mut value = declaration();
-    change(&mut value);
-    let problems = check(&workspace(&value).declaration, &facts(dockerfile));
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
 
 /// Everything that was vendored from `facts`.
 fn vendored(declaration: &Declaration, facts: &Facts) -> VendoredStage {
@@ -111,52 +104,6 @@ fn a_stage_that_was_built_on_a_stand_in_says_so() {
     facts.vendor.stages = vec![vendored(&declaration, &facts)];
     let (found, _) = resolve(&declaration, &facts, &pins(&facts).unwrap());
     assert!(found[0].substitute);
-}
-
-#[test]
-fn a_misspelt_stage_is_named_with_the_right_one() {
-    let text = check_stages(DOCKERFILE, |value| {
-        value["vendor-stages"][0]["stage"] = json!("toolchian");
-    });
-    let expected = "error: workspace.metadata.release.vendor-stages[0].stage: Dockerfile has no stage \"toolchian\"\n  \
-                    hint: did you mean `toolchain`?";
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn a_stage_that_is_more_than_its_dockerfile_and_images_is_refused() {
-    let pinned = "FROM --platform=$BUILDPLATFORM";
-    for (dockerfile, expected) in [
-        ("FROM rust:1-trixie AS toolchain", "is built for every platform"),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nCOPY a b\n"),
-            "reads the build context",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nRUN --mount=target=/src ls\n"),
-            "reads the build context",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nARG TARGETARCH\n"),
-            "uses TARGETARCH",
-        ),
-        (
-            &format!("FROM rust:1-trixie AS first\n{pinned} scratch AS toolchain\nCOPY --from=first / /\n"),
-            "\"first\" is built for every platform",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie\nCOPY . .\n{pinned} scratch AS toolchain\nCOPY --from=0 / /\n"),
-            "\"rust:1-trixie\" reads the build context",
-        ),
-    ] {
-        let text = check_stages(dockerfile, |_| {});
-        assert!(text.contains(expected), "{dockerfile}\n{text}");
-    }
-    let text = check_stages(&format!("ARG TAG=1\n{pinned} rust:1-trixie AS toolchain\n"), |value| {
-        value["images"][0]["args"] = json!({ "TAG": "2" });
-    });
-    assert!(text.contains("takes the argument TAG of acme-web"), "{text}");
-    assert_eq!(check_stages(DOCKERFILE, |_| {}), "");
 }
 
 /// The plan for a release without a network, as text, or what stands against it.
