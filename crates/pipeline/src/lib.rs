@@ -26,17 +26,17 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-pub mod build;
+mod build;
 pub mod cli;
 pub mod declaration;
 pub mod facts;
 pub mod fetch;
 pub mod pack;
-pub mod plan;
-pub mod preflight;
-pub mod publish;
-pub mod release;
-pub mod request;
+mod plan;
+mod preflight;
+mod publish;
+mod release;
+mod request;
 pub mod system;
 
 pub use error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::publish::Publication;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The version.
     pub version: Version,
     /// The platforms; all that are declared if empty.
@@ -36,7 +36,7 @@ pub struct Request {
 
 /// What comes out in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// Bundles in `dist/`.
     Bundles,
     /// A part for another machine to merge, in this folder.

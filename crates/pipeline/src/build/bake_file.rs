@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// A bake file, in its JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BakeFile {
+pub(crate) struct BakeFile {
     /// The targets by name.
     pub target: BTreeMap<String, Target>,
 }
@@ -30,7 +30,7 @@ impl BakeFile {
 /// A target of a bake file; names are the file's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Target {
+pub(crate) struct Target {
     /// The build context's folder.
     pub context: PathBuf,
     /// The Dockerfile.

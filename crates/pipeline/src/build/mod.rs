@@ -1,7 +1,9 @@
 //! Docker: building the images of a release with `docker buildx bake`.
 
 mod bake_file;
-pub mod buildx;
+pub(crate) mod buildx;
 pub(crate) mod exclusive;
+mod images;
 
-pub use bake_file::{BakeFile, Target};
+pub(crate) use bake_file::{BakeFile, Target};
+pub(crate) use images::BuildImages;

@@ -8,7 +8,7 @@ use super::{
     output::json,
 };
 use crate::{
-    Error, Problem, Result, facts, release,
+    Error, Problem, Result, facts, preflight,
     request::{Output, Request},
     system::report::note,
 };
@@ -52,7 +52,7 @@ pub(super) fn check(args: CheckArgs) -> Result<()> {
         output: Output::Bundles,
         publish: None,
     };
-    let problems = release::preflight(&workspace, &request)?;
+    let problems = preflight::check(&workspace, &request)?;
     if args.json {
         json(&problems)?;
     }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     facts::{self, Workspace},
+    preflight,
     publish::Publication,
     release,
     request::{Output, Request},
@@ -97,11 +98,11 @@ pub(super) fn release_command(args: ReleaseArgs) -> Result<()> {
         });
     }
     if args.plan {
-        let (_, plan) = release::prepare(&workspace, &request)?;
+        let prepared = preflight::prepare(&workspace, &request)?;
         return if args.json {
-            json(&plan)
+            json(&prepared)
         } else {
-            out(plan.to_string().trim_end())
+            out(prepared.to_string().trim_end())
         };
     }
     let released = release::release(&workspace, &request)?;

@@ -1,25 +1,28 @@
 //! Looks every declared image up in the layouts, for every platform.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use bundle::{Digest, Platform, images_tar::ImageInput, manifest::PlatformImage};
 use oci_spec::image::Descriptor;
+use serde::Serialize;
 
 use super::{
     layers::{LayerOrigin, LayerStore},
-    layout::{Layout, LayoutImage, digest},
+    layout::{Layout, LayoutImage, digest, remove_stale_blobs},
     part,
     rewrite::rewritten,
 };
 use crate::{
     Error, Result,
-    declaration::{Image, Updater, split_tag},
-    facts::{Facts, Workspace, layout_folder, updater_folder},
+    declaration::{Updater, split_tag},
+    facts::{Workspace, updater_folder},
     pack::{
         annotations::{SOURCE, SUBSTITUTE},
         collected::{Collected, CollectedImage, full_name},
     },
-    plan::{pins::Pin, stages::StagePin},
     system::{files::expect_digest, interrupt},
 };
 
@@ -30,164 +33,158 @@ struct Found {
     from: LayerOrigin,
 }
 
-/// Collects the images of a release that was built here.
-///
-/// # Errors
-/// A layout is missing or damaged, an image lacks a platform, the store cannot be written.
-pub(crate) fn built(
-    workspace: &Workspace,
-    facts: &Facts,
-    version: &semver::Version,
-    platforms: &[Platform],
-    pins: &[Pin],
-    stages: &[StagePin],
-) -> Result<Collected> {
-    let mut found = BTreeMap::new();
-    for declared in &workspace.declaration.images {
-        let (key, reference) = names(declared, version);
-        let layout = Layout::open(layout_folder(workspace, &key))?;
-        let mut images = layout.images()?;
-        let (Some(mut image), true) = (images.pop(), images.is_empty()) else {
-            return Err(Error::Image {
-                subject: reference,
-                message: "the build did not give exactly one image".to_owned(),
-            });
-        };
-        if let Some(pin) = pins.iter().find(|pin| pin.reference == reference) {
-            image.annotations.insert(SOURCE.to_owned(), pin.source());
-        }
-        if is_made_from_a_stand_in(workspace, facts, pins, stages, &key) {
-            image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
-        }
-        let from = match declared {
-            Image::Built(_) => LayerOrigin::Builder,
-            Image::Registry(_) => LayerOrigin::Elsewhere,
-        };
-        found.insert(reference, vec![Found { layout, image, from }]);
-    }
-    let mut collected = images(workspace, version, platforms, &found)?;
-    collected.updaters = built_updaters(workspace, platforms)?;
-    collected.dirty = facts.is_dirty();
-    let unpinned = pins.iter().filter(|pin| !pin.is_pinned());
-    collected.unpinned = unpinned.map(|pin| pin.reference.clone()).collect();
-    Ok(collected)
+/// Reads what was built or imported, compresses layers, and checks that every image has every platform.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Collect {
+    /// The images' references, in the declaration's order.
+    pub images: Vec<String>,
+    /// The platforms that each must have.
+    pub platforms: Vec<Platform>,
+    /// Where the build exports each image; empty where parts are merged.
+    #[serde(skip)]
+    pub(crate) sources: Vec<ImageSource>,
+    /// Whether files are not committed.
+    #[serde(skip)]
+    pub(crate) dirty: bool,
+    /// The images that are built on and that no registry's digest pins.
+    #[serde(skip)]
+    pub(crate) unpinned: BTreeSet<String>,
 }
 
-/// Collects the images of a release whose parts were built elsewhere.
-///
-/// # Errors
-/// As for [`built`]; also if two parts hold different images for one platform.
-pub(crate) fn imported(
-    workspace: &Workspace,
-    facts: &Facts,
-    version: &semver::Version,
-    platforms: &[Platform],
-    parts: &[Layout],
-) -> Result<Collected> {
-    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    for image in &workspace.declaration.images {
-        found.insert(names(image, version).1, Vec::new());
+/// Where the build exports an image, and what it is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageSource {
+    /// The image's reference.
+    pub reference: String,
+    /// The layout's folder.
+    pub layout: PathBuf,
+    /// The pinned reference that it comes from, for a registry image.
+    pub source: Option<String>,
+    /// Whether it is made from a stand-in.
+    pub substitute: bool,
+    /// Who compressed its layers.
+    pub layers: LayerOrigin,
+}
+
+impl Collect {
+    /// Collects from the layouts of the build, or from `parts` if there are any.
+    ///
+    /// # Errors
+    /// A layout is missing or damaged, an image lacks a platform, the store cannot be written, or two parts hold
+    /// different images for one platform.
+    pub(crate) fn run(&self, workspace: &Workspace, parts: &[Layout]) -> Result<Collected> {
+        if parts.is_empty() {
+            self.built(workspace)
+        } else {
+            self.imported(workspace, parts)
+        }
     }
-    let mut updaters = BTreeMap::new();
-    for layout in parts {
-        for image in layout.images()? {
-            if let Some((platform, binary)) = part::updater(layout, &image)? {
-                updaters.insert(platform, binary);
-                continue;
+
+    fn built(&self, workspace: &Workspace) -> Result<Collected> {
+        let mut found = BTreeMap::new();
+        for source in &self.sources {
+            let layout = Layout::open(&source.layout)?;
+            let mut images = layout.images()?;
+            let (Some(mut image), true) = (images.pop(), images.is_empty()) else {
+                return Err(Error::Image {
+                    subject: source.reference.clone(),
+                    message: "the build did not give exactly one image".to_owned(),
+                });
+            };
+            if let Some(pinned) = &source.source {
+                image.annotations.insert(SOURCE.to_owned(), pinned.clone());
             }
-            let name = image.name.clone().unwrap_or_default();
-            let reference = found.keys().find(|reference| full_name(reference) == name).cloned();
-            match reference.and_then(|reference| found.get_mut(&reference)) {
-                Some(list) => list.push(Found {
-                    layout: layout.clone(),
-                    image,
-                    from: LayerOrigin::Elsewhere,
-                }),
-                None => {
-                    let subject = layout.folder().display().to_string();
-                    let message = format!("holds {name}, which this version of the product does not have");
-                    return Err(Error::Image { subject, message });
+            if source.substitute {
+                image.annotations.insert(SUBSTITUTE.to_owned(), "true".to_owned());
+            }
+            let from = source.layers;
+            found.insert(source.reference.clone(), vec![Found { layout, image, from }]);
+        }
+        let mut collected = self.gather(workspace, &found)?;
+        collected.updaters = built_updaters(workspace, &self.platforms)?;
+        for image in found.values().flatten() {
+            remove_stale_blobs(&image.layout)?;
+        }
+        Ok(collected)
+    }
+
+    fn imported(&self, workspace: &Workspace, parts: &[Layout]) -> Result<Collected> {
+        let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        for reference in &self.images {
+            found.insert(reference.clone(), Vec::new());
+        }
+        let mut updaters = BTreeMap::new();
+        for layout in parts {
+            for image in layout.images()? {
+                if let Some((platform, binary)) = part::updater(layout, &image)? {
+                    updaters.insert(platform, binary);
+                    continue;
+                }
+                let name = image.name.clone().unwrap_or_default();
+                let sources = found
+                    .iter_mut()
+                    .find(|(reference, _)| full_name(reference) == name)
+                    .map(|(_, sources)| sources);
+                match sources {
+                    Some(sources) => sources.push(Found {
+                        layout: layout.clone(),
+                        image,
+                        from: LayerOrigin::Elsewhere,
+                    }),
+                    None => {
+                        let subject = layout.folder().display().to_string();
+                        let message = format!("holds {name}, which this version of the product does not have");
+                        return Err(Error::Image { subject, message });
+                    }
                 }
             }
         }
+        let mut collected = self.gather(workspace, &found)?;
+        for layout in parts {
+            let origin = part::origin(layout)?;
+            collected.dirty |= origin.dirty;
+            collected.unpinned.extend(origin.unpinned);
+        }
+        collected.updaters = match &workspace.declaration.updater {
+            Some(Updater::Built(_)) => self.expect_updaters(updaters)?,
+            _ => built_updaters(workspace, &self.platforms)?,
+        };
+        Ok(collected)
     }
-    let mut collected = images(workspace, version, platforms, &found)?;
-    collected.dirty = facts.is_dirty();
-    for layout in parts {
-        let origin = part::origin(layout)?;
-        collected.dirty |= origin.dirty;
-        collected.unpinned.extend(origin.unpinned);
-    }
-    collected.updaters = match &workspace.declaration.updater {
-        Some(Updater::Built(_)) => updaters,
-        _ => built_updaters(workspace, platforms)?,
-    };
-    if matches!(workspace.declaration.updater, Some(Updater::Built(_))) {
-        let missing = platforms
-            .iter()
-            .find(|platform| !collected.updaters.contains_key(platform));
-        if let Some(platform) = missing {
-            let message = format!("no part holds the updater for {platform}");
-            return Err(Error::Image {
+
+    fn expect_updaters(&self, updaters: BTreeMap<Platform, PathBuf>) -> Result<BTreeMap<Platform, PathBuf>> {
+        let missing = self.platforms.iter().find(|platform| !updaters.contains_key(platform));
+        match missing {
+            None => Ok(updaters),
+            Some(platform) => Err(Error::Image {
                 subject: "updater".to_owned(),
-                message,
-            });
+                message: format!("no part holds the updater for {platform}"),
+            }),
         }
     }
-    Ok(collected)
-}
 
-/// Whether a stand-in is what the image called `key` is, or what it is built on, itself or by a stage that was built
-/// beforehand.
-fn is_made_from_a_stand_in(workspace: &Workspace, facts: &Facts, pins: &[Pin], stages: &[StagePin], key: &str) -> bool {
-    let built = workspace.declaration.built_images().find(|image| image.name == key);
-    let dockerfile = built.map(|image| &image.build.dockerfile);
-    let bases = dockerfile
-        .and_then(|dockerfile| facts.dockerfiles.get(dockerfile))
-        .map(|file| &file.base_images);
-    let by_image = pins
-        .iter()
-        .filter(|pin| pin.is_substitute())
-        .any(|pin| pin.reference == key || bases.is_some_and(|bases| bases.contains(&pin.reference)));
-    let by_stage = stages
-        .iter()
-        .any(|pin| pin.substitute && Some(&pin.dockerfile) == dockerfile);
-    by_image || by_stage
-}
-
-/// The key of an image's layout folder, and its reference.
-fn names(image: &Image, version: &semver::Version) -> (String, String) {
-    match image {
-        Image::Built(built) => (built.name.clone(), format!("{}:{version}", built.name)),
-        Image::Registry(registry) => (registry.reference(), registry.reference()),
-    }
-}
-
-fn images(
-    workspace: &Workspace,
-    version: &semver::Version,
-    platforms: &[Platform],
-    found: &BTreeMap<String, Vec<Found>>,
-) -> Result<Collected> {
-    let mut store = LayerStore::open(workspace.state.join("layers"), workspace.declaration.layers);
-    let mut collected = Collected {
-        stores: vec![store.folder().to_owned()],
-        ..Collected::default()
-    };
-    for image in &workspace.declaration.images {
-        let (_, reference) = names(image, version);
-        let sources = found.get(&reference).map(Vec::as_slice).unwrap_or_default();
-        for source in sources {
-            let folder = source.layout.folder().to_owned();
-            if !collected.stores.contains(&folder) {
-                collected.stores.push(folder);
+    fn gather(&self, workspace: &Workspace, found: &BTreeMap<String, Vec<Found>>) -> Result<Collected> {
+        let mut store = LayerStore::of(workspace);
+        let mut collected = Collected {
+            stores: vec![store.folder().to_owned()],
+            dirty: self.dirty,
+            unpinned: self.unpinned.clone(),
+            ..Collected::default()
+        };
+        for reference in &self.images {
+            let sources = found.get(reference).map(Vec::as_slice).unwrap_or_default();
+            for source in sources {
+                let folder = source.layout.folder().to_owned();
+                if !collected.stores.contains(&folder) {
+                    collected.stores.push(folder);
+                }
             }
+            collected
+                .images
+                .push(collect_image(reference, &self.platforms, sources, &mut store)?);
         }
-        collected
-            .images
-            .push(collect_image(&reference, platforms, sources, &mut store)?);
+        Ok(collected)
     }
-    Ok(collected)
 }
 
 fn collect_image(

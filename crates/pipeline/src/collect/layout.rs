@@ -15,7 +15,11 @@ use bundle::{Digest, Platform};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result, pack::annotations::IMAGE_NAME};
+use crate::{
+    Error, Result,
+    pack::annotations::IMAGE_NAME,
+    system::files::{file_name, remove_if_there},
+};
 
 /// Manifests, configurations and indexes are small; larger ones are refused unread.
 const MOST_JSON_BYTES: u64 = 4 << 20;
@@ -245,11 +249,25 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::io("read", path))
 }
 
-/// The blobs that `layout` needs; everything else in it is left from earlier builds.
+/// Removes the blobs that earlier builds left in `layout`.
 ///
 /// # Errors
-/// The layout is damaged.
-pub(crate) fn reachable(layout: &Layout) -> Result<Vec<Digest>> {
+/// The layout is damaged, or a blob cannot be removed.
+pub(crate) fn remove_stale_blobs(layout: &Layout) -> Result<()> {
+    let reachable = reachable(layout)?;
+    let blobs = layout.folder().join("blobs/sha256");
+    for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
+        let path = entry.map_err(Error::io("read", &blobs))?.path();
+        let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));
+        if stale {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The blobs that `layout` needs; everything else in it is left from earlier builds.
+fn reachable(layout: &Layout) -> Result<Vec<Digest>> {
     let mut blobs = Vec::new();
     for image in layout.images()? {
         blobs.extend(digest(&image.entry));

@@ -10,4 +10,6 @@ pub(crate) mod layout;
 pub(crate) mod part;
 mod rewrite;
 
-pub(crate) use gather::{built, imported};
+pub(crate) use gather::Collect;
+pub(crate) use gather::ImageSource;
+pub(crate) use part::Import;

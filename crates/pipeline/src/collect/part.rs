@@ -12,12 +12,13 @@ use std::{
 
 use bundle::{Digest, Platform};
 use oci_spec::image::ImageManifest;
+use serde::Serialize;
 
 use super::layout::{Layout, LayoutImage, digest};
 use crate::{
     Error, Problem, Result,
     pack::annotations::{COMMIT, DIRTY, ROLE, UNPINNED},
-    system::interrupt,
+    system::{interrupt, report::Progress},
 };
 
 /// What a part was built from.
@@ -45,11 +46,37 @@ pub(crate) fn origin(layout: &Layout) -> Result<PartOrigin> {
     })
 }
 
+/// Unpacks a part that was built elsewhere.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Import {
+    /// The folder, tar or zip file.
+    pub part: PathBuf,
+    /// Where an archive is unpacked.
+    #[serde(skip)]
+    pub(crate) scratch: PathBuf,
+    /// The commit that it must be built from.
+    #[serde(skip)]
+    pub(crate) commit: String,
+}
+
+impl Import {
+    /// Gives the part's layout.
+    ///
+    /// # Errors
+    /// The part cannot be read, is no layout, or was built from another commit.
+    pub(crate) fn run(&self, progress: &Progress) -> Result<Layout> {
+        progress.step(format_args!("importing {}", self.part.display()));
+        let layout = import(&self.part, &self.scratch)?;
+        expect_commit(&self.part, &layout, &self.commit)?;
+        Ok(layout)
+    }
+}
+
 /// Checks that `part`, which is in `layout`, was built from `commit`.
 ///
 /// # Errors
 /// [`Error::Problems`] if it was not, or does not say.
-pub(crate) fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
+fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
     let message = match origin(layout)?.commit {
         Some(found) if found == commit => return Ok(()),
         Some(found) => format!("was built from commit {found}, but {commit} is checked out"),
@@ -97,7 +124,7 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
 ///
 /// # Errors
 /// The part cannot be read, is no layout, or holds names that no layout has.
-pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
+fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     if part.is_dir() {
         return Layout::open(part);
     }

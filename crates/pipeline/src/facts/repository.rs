@@ -101,6 +101,11 @@ impl Facts {
         Ok(facts)
     }
 
+    /// The commit that is checked out; empty if git could not tell, which [`crate::preflight`] refuses.
+    pub(crate) fn commit(&self) -> &str {
+        self.git.as_ref().map_or("", |git| &git.commit)
+    }
+
     /// Whether files are not committed.
     pub(crate) fn is_dirty(&self) -> bool {
         self.git.as_ref().is_ok_and(|git| !git.dirty.is_empty())

@@ -15,7 +15,10 @@ use xshell::{Shell, cmd};
 use super::stage;
 use crate::{
     Error, Problem, Result,
-    build::{BakeFile, Target, buildx},
+    build::{
+        BakeFile, Target,
+        buildx::{self, Cache},
+    },
     collect::layout::{self, Layout},
     facts::{
         Facts, Workspace, empty_folder,
@@ -207,7 +210,7 @@ fn fetch(
         };
         bake.target.insert(target_name(reference), target);
     }
-    buildx::bake(&workspace.root, &workspace.state, &bake, builder, false)?;
+    buildx::bake(&workspace.root, &workspace.state, &bake, builder, Cache::Used)?;
     for (reference, digest) in wanted {
         let layout = Layout::open(layout_folder(workspace, reference))?;
         let images = layout.images()?;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use crate::{
     Error, Result,
-    build::{BakeFile, Target, buildx},
+    build::{
+        BakeFile, Target,
+        buildx::{self, Cache},
+    },
     collect::layout::{self, Layout},
     declaration::VendorStage,
     facts::{
@@ -67,7 +70,7 @@ pub(crate) fn build(
         bake.target
             .insert(layout_name(stage), target(workspace, stage, pins, network));
     }
-    buildx::bake(&workspace.root, &workspace.state, &bake, builder, false)?;
+    buildx::bake(&workspace.root, &workspace.state, &bake, builder, Cache::Used)?;
     for (stage, made_from) in wanted {
         vendor
             .stages

@@ -10,6 +10,7 @@ use std::{
 use bundle::{
     Digest, DirStore, Platform,
     images_tar::{ImagesTar, Scope},
+    names::ProductName,
     pack::{Contents, write_tar_gz, write_zip},
 };
 use semver::Version;
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     collected::Collected,
-    keys::Signer,
-    manifest::{BundleFile, files_for, images_for, manifest},
+    keys::{Signer, public_keys},
+    manifest::{self, BundleFile, files_for, images_for},
 };
 use crate::{
     Error, Result,
@@ -27,11 +28,36 @@ use crate::{
     system::{
         files::{self, file_name, hash_file},
         interrupt,
-        report::Progress,
+        report::{Progress, bytes},
     },
 };
 
+/// Writes manifest, signature and one bundle.
+#[derive(Clone, Debug, Serialize)]
+pub struct PackBundle {
+    /// The bundle's file.
+    pub path: PathBuf,
+    /// The archive's format.
+    #[serde(serialize_with = "archive_name")]
+    pub archive: ArchiveKind,
+    /// The platforms in it.
+    pub platforms: Vec<Platform>,
+    /// Whether it holds all platforms of the release in one image index.
+    pub multi_platform: bool,
+}
+
 /// What all bundles of a release are packed from.
+#[derive(Debug, Default)]
+pub(crate) struct PackInput {
+    /// The images.
+    pub collected: Collected,
+    /// The files.
+    pub files: Vec<BundleFile>,
+    /// What was there when the release began.
+    pub present: Present,
+}
+
+/// What is released, and who signs it.
 pub(crate) struct Packer<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
@@ -39,14 +65,8 @@ pub(crate) struct Packer<'a> {
     pub facts: &'a Facts,
     /// The version.
     pub version: &'a Version,
-    /// The images.
-    pub collected: &'a Collected,
-    /// The files.
-    pub files: &'a [BundleFile],
     /// Who signs.
     pub signer: &'a Signer,
-    /// What was there when the release began.
-    pub(crate) present: &'a Present,
 }
 
 /// Digests of files that were read while something else was waited for.
@@ -58,12 +78,13 @@ pub(crate) struct Present {
 
 impl Present {
     /// Reads this program and those of `bundles` that are there.
-    pub(crate) fn read<'a>(bundles: impl Iterator<Item = &'a Path>) -> Self {
+    pub(crate) fn read(bundles: &[PathBuf]) -> Self {
         let program = this_program().and_then(|program| hash_file(&program));
         Self {
             program: program.ok().map(|(digest, _)| digest),
             bundles: bundles
-                .filter_map(|path| Some((path.to_owned(), hash_file(path).ok()?)))
+                .iter()
+                .filter_map(|path| Some((path.clone(), hash_file(path).ok()?)))
                 .collect(),
         }
     }
@@ -93,39 +114,67 @@ struct Stamp {
 }
 
 impl Packer<'_> {
-    /// Writes the bundle at `path`, unless it is there already.
+    /// Reads the files that bundles for any of the release's platforms carry.
     ///
     /// # Errors
-    /// A blob is missing or damaged, the key cannot sign, the file cannot be written; what was at `path` before
+    /// A file cannot be read, or does not have the SHA-256 that is declared for it.
+    pub(crate) fn files(&self, collected: &Collected) -> Result<Vec<BundleFile>> {
+        let keys = public_keys(&self.workspace.declaration, self.signer);
+        manifest::files(self.workspace, collected, self.version, &keys)
+    }
+
+    /// Writes the bundle of `step`, unless it is there already.
+    ///
+    /// # Errors
+    /// A blob is missing or damaged, the key cannot sign, the file cannot be written; a bundle that was there before
     /// is then still there.
-    pub(crate) fn pack(
-        &self,
-        path: &Path,
-        archive: ArchiveKind,
-        platforms: &[Platform],
-        multi_platform: bool,
-        progress: &Progress,
-    ) -> Result<Packed> {
-        let store = DirStore::new(self.collected.stores.clone());
-        let scope = match platforms {
+    pub(crate) fn pack(&self, step: &PackBundle, input: &PackInput, progress: &Progress) -> Result<Packed> {
+        let packed = self.try_pack(step, input, progress)?;
+        let name = packed
+            .path
+            .strip_prefix(&self.workspace.root)
+            .unwrap_or(&packed.path)
+            .display();
+        if packed.unchanged {
+            progress.step(format_args!("{name} is up to date"));
+        } else {
+            progress.step(format_args!("{name} written, {}", bytes(packed.size)));
+        }
+        Ok(packed)
+    }
+
+    fn try_pack(&self, step: &PackBundle, input: &PackInput, progress: &Progress) -> Result<Packed> {
+        let PackBundle {
+            path,
+            archive,
+            platforms,
+            multi_platform,
+        } = step;
+        let PackInput {
+            collected,
+            files,
+            present,
+        } = input;
+        let store = DirStore::new(collected.stores.clone());
+        let scope = match platforms.as_slice() {
             [platform] if !multi_platform => Scope::OnePlatform(platform.clone()),
             _ => Scope::AllPlatforms,
         };
-        let images = ImagesTar::plan(&images_for(self.collected, platforms), &store, &scope)?;
-        let files = files_for(self.files, platforms);
+        let images = ImagesTar::plan(&images_for(collected, platforms), &store, &scope)?;
+        let files = files_for(files, platforms);
         let draft = |sha256| {
-            manifest(
+            manifest::manifest(
                 self.workspace,
                 self.facts,
                 self.version,
                 platforms,
-                self.collected,
+                collected,
                 &files,
                 (&images, sha256),
             )
         };
-        let inputs = self.inputs(&draft(Digest::of(b""))?, archive)?;
-        if let Some(packed) = self.unchanged(path, platforms, &inputs) {
+        let inputs = self.inputs(&draft(Digest::of(b""))?, *archive, present)?;
+        if let Some(packed) = self.unchanged(path, platforms, &inputs, present) {
             return Ok(packed);
         }
         let name = file_name(path);
@@ -148,7 +197,7 @@ impl Packer<'_> {
         };
         let bar = progress.bytes(&format!("packing {name}"), images.size());
         let temporary = files::temporary_beside(path)?;
-        let written = write(archive, temporary.as_file(), &contents, &|bytes| bar.inc(bytes));
+        let written = write(*archive, temporary.as_file(), &contents, &|bytes| bar.inc(bytes));
         bar.finish();
         interrupt::check()?;
         let sha256 = match written? {
@@ -173,8 +222,8 @@ impl Packer<'_> {
     }
 
     /// Everything that decides a bundle's bytes, as one digest.
-    fn inputs(&self, draft: &bundle::manifest::Manifest, archive: ArchiveKind) -> Result<Digest> {
-        let program = match self.present.program {
+    fn inputs(&self, draft: &bundle::manifest::Manifest, archive: ArchiveKind, present: &Present) -> Result<Digest> {
+        let program = match present.program {
             Some(program) => program,
             None => hash_file(&this_program()?)?.0,
         };
@@ -184,9 +233,9 @@ impl Packer<'_> {
     }
 
     /// The bundle that is there, if it is the one that would be written.
-    fn unchanged(&self, path: &Path, platforms: &[Platform], inputs: &Digest) -> Option<Packed> {
+    fn unchanged(&self, path: &Path, platforms: &[Platform], inputs: &Digest, present: &Present) -> Option<Packed> {
         let stamp: Stamp = files::read_cache(&self.stamp_path(path))?;
-        let (sha256, size) = *self.present.bundles.get(path)?;
+        let (sha256, size) = *present.bundles.get(path)?;
         let same = stamp.inputs == *inputs && stamp.sha256 == sha256 && stamp.size == size;
         same.then(|| Packed {
             path: path.to_owned(),
@@ -221,5 +270,69 @@ fn this_program() -> Result<PathBuf> {
         Ok(running)
     } else {
         std::env::current_exe().map_err(Error::io("find", "this program"))
+    }
+}
+
+fn archive_name<S: serde::Serializer>(archive: &ArchiveKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(extension(*archive))
+}
+
+pub(crate) fn extension(archive: ArchiveKind) -> &'static str {
+    match archive {
+        ArchiveKind::TarGz => "tar.gz",
+        ArchiveKind::Zip => "zip",
+    }
+}
+
+/// Whether `name` is that of a bundle of this very version, for any of the `declared` platforms. The bundle of
+/// `1.0.0-rc.1` is none of `1.0.0`.
+pub(crate) fn is_bundle_of(name: &str, product: &ProductName, version: &Version, declared: &[Platform]) -> bool {
+    let Some(mut platforms) = name
+        .strip_prefix(&format!("{product}-update-{version}"))
+        .and_then(|rest| rest.strip_suffix(".tar.gz").or_else(|| rest.strip_suffix(".zip")))
+    else {
+        return false;
+    };
+    while !platforms.is_empty() {
+        // `amd64` begins `amd64-v2`, so the shortest rest is right.
+        let rests = declared
+            .iter()
+            .filter_map(|platform| platforms.strip_prefix('-')?.strip_prefix(&platform.suffix()));
+        match rests.min_by_key(|rest| rest.len()) {
+            Some(rest) => platforms = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_of_a_version_and_of_others() {
+        let declared = ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|platform| platform.parse().unwrap());
+        let product = "hello".parse().unwrap();
+        let is_one = |name: &str| is_bundle_of(name, &product, &Version::new(1, 0, 0), &declared);
+        for name in [
+            "hello-update-1.0.0.tar.gz",
+            "hello-update-1.0.0.zip",
+            "hello-update-1.0.0-arm-v7.tar.gz",
+            "hello-update-1.0.0-amd64-arm64.zip",
+        ] {
+            assert!(is_one(name), "{name}");
+        }
+        for name in [
+            "hello-update-1.0.0-rc.1.tar.gz",
+            "hello-update-1.0.0-rc.1-amd64.tar.gz",
+            "hello-update-1.0.01.tar.gz",
+            "hello-update-1.0.0-amd64/../../secret.zip",
+            "hello-update-1.0.0-riscv64.tar.gz",
+            "hello-update-1.0.0",
+            "install.sh",
+        ] {
+            assert!(!is_one(name), "{name}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use bundle::{Platform, images_tar::ImageInput, reference::normalise};
+use bundle::{Digest, Platform, images_tar::ImageInput, reference::normalise};
 
 use super::annotations::{IMAGE_NAME, SOURCE, SUBSTITUTE};
 use crate::declaration::split_tag;
@@ -34,6 +34,22 @@ pub(crate) struct CollectedImage {
     pub source: Option<String>,
     /// Whether a stand-in was used.
     pub substitute: bool,
+}
+
+impl Collected {
+    /// The references of images that were made from stand-ins.
+    pub(crate) fn substitutes(&self) -> Vec<String> {
+        let substitutes = self.images.iter().filter(|image| image.substitute);
+        substitutes.map(CollectedImage::reference).collect()
+    }
+
+    /// Every blob of the images.
+    pub(crate) fn blobs(&self) -> BTreeSet<Digest> {
+        let platforms = self.images.iter().flat_map(|image| image.input.platforms.values());
+        platforms
+            .flat_map(|image| image.blobs().map(|(digest, _)| digest))
+            .collect()
+    }
 }
 
 impl CollectedImage {

@@ -6,11 +6,14 @@
 
 pub(crate) mod annotations;
 mod bundle_file;
+mod checksums;
 pub(crate) mod collected;
 pub(crate) mod installer;
 pub mod keys;
 pub(crate) mod manifest;
 pub(crate) mod part;
 
-pub use bundle_file::Packed;
-pub(crate) use bundle_file::{Packer, Present};
+pub use bundle_file::{PackBundle, Packed};
+pub(crate) use bundle_file::{PackInput, Packer, Present, extension};
+pub use checksums::Checksums;
+pub use part::WritePart;

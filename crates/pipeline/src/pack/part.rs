@@ -1,8 +1,13 @@
 //! Writes a part: what one machine built, for another to merge.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use bundle::{BlobStore, Digest, DirStore, Platform};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,8 +16,30 @@ use super::{
 };
 use crate::{
     Error, Result,
-    system::{files, interrupt},
+    system::{files, interrupt, report::Progress},
 };
+
+/// Writes a part for another machine to merge.
+#[derive(Clone, Debug, Serialize)]
+pub struct WritePart {
+    /// The folder.
+    pub path: PathBuf,
+    /// The commit that it is built from.
+    #[serde(skip)]
+    pub(crate) commit: String,
+}
+
+impl WritePart {
+    /// Writes the part; gives its folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or is not empty; a blob is missing.
+    pub(crate) fn run(&self, collected: &Collected, progress: &Progress) -> Result<PathBuf> {
+        progress.step(format_args!("writing {}", self.path.display()));
+        write(&self.path, collected, &self.commit)?;
+        Ok(self.path.clone())
+    }
+}
 
 /// Writes `collected`, built from `commit`, as a part into `folder`, which must be empty or not there.
 ///

@@ -1,36 +1,39 @@
 //! Makes the plan from declaration, facts and request. No I/O.
 
-use bundle::{Platform, names::ProductName};
-use semver::Version;
+use std::path::PathBuf;
+
+use bundle::Platform;
 
 use super::{
     bake::{BuildRequest, bake_file},
     pins::Pin,
-    stages::{self, StagePin},
-    step::{Plan, Step, extension},
+    stages,
+    step::{Plan, Step},
 };
 use crate::{
-    Error, Problem, Result,
-    declaration::{ArchiveKind, BundleKind},
-    facts::{Facts, Workspace, git::tag_of, image_references},
-    preflight,
+    Problem,
+    build::BuildImages,
+    collect::{Collect, ImageSource, Import, layers::LayerOrigin},
+    declaration::{ArchiveKind, BundleKind, Image},
+    facts::{Facts, Workspace, git::tag_of, image_references, layout_folder},
+    pack::{Checksums, PackBundle, WritePart, extension},
+    publish::PublishRelease,
     request::{Output, Request},
 };
 
 /// Makes the plan. Does no input or output.
 ///
-/// # Errors
-/// [`Error::Problems`] with everything that stands against the release.
-pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<Plan> {
+/// What cannot be resolved is in [`Plan::unresolved`]; nothing else is judged here.
+pub(crate) fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Plan {
     let declaration = &workspace.declaration;
-    let mut problems = preflight::repository(workspace, facts, request);
-    let platforms = platforms(workspace, request, &mut problems);
+    let mut unresolved = Vec::new();
+    let platforms = platforms(workspace, request, &mut unresolved);
     let mut pins = Vec::new();
     if request.parts.is_empty() {
         for reference in facts.references(declaration) {
             match Pin::resolve(&reference, &facts.lock, &facts.vendor, request.offline) {
                 Ok(pin) => pins.push(pin),
-                Err(problem) => problems.push(problem),
+                Err(problem) => unresolved.push(problem),
             }
         }
     }
@@ -38,82 +41,152 @@ pub fn plan(workspace: &Workspace, facts: &Facts, request: &Request) -> Result<P
     if request.parts.is_empty() && request.offline {
         let (found, missing) = stages::resolve(declaration, facts, &pins);
         stages = found;
-        problems.extend(missing);
+        unresolved.extend(missing);
     }
-    if request.publish.is_some() {
-        problems.extend(preflight::publishing(facts, &platforms, declaration, &pins, &stages));
-    }
-    problems.extend(pins.iter().filter_map(Pin::warning));
-    problems.extend(stages.iter().filter_map(StagePin::warning));
-    let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
-    if !errors.is_empty() {
-        return Err(Error::Problems(errors.into_iter().chain(warnings).collect()));
-    }
-    let steps = steps(workspace, facts, request, &platforms, &pins, &stages);
-    let version = request.version.clone();
-    Ok(Plan {
+    let mut plan = Plan {
         product: declaration.product.to_string(),
-        version,
+        version: request.version.clone(),
         platforms,
         pins,
         stages,
-        steps,
-        warnings,
-    })
+        steps: Vec::new(),
+        unresolved,
+    };
+    plan.steps = steps(workspace, facts, request, &plan);
+    plan
 }
 
-fn steps(
-    workspace: &Workspace,
-    facts: &Facts,
-    request: &Request,
-    platforms: &[Platform],
-    pins: &[Pin],
-    stages: &[StagePin],
-) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if request.parts.is_empty() {
-        let build = BuildRequest {
-            version: &request.version,
-            platforms,
-            pins,
-            stages,
-            offline: request.offline,
-            network: request.network.as_deref(),
-        };
-        let bake = bake_file(workspace, facts, &build);
-        steps.push(Step::Build {
-            builder: request.builder.clone(),
-            no_cache: request.no_cache,
-            bake,
-        });
-    } else {
-        steps.extend(request.parts.iter().map(|part| Step::Import { part: part.clone() }));
-    }
-    let images = image_references(workspace, &request.version);
-    steps.push(Step::Collect {
-        images,
-        platforms: platforms.to_vec(),
-    });
-    match &request.output {
-        Output::Part(path) => steps.push(Step::Part { path: path.clone() }),
+fn steps(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan) -> Vec<Step> {
+    let last = match &request.output {
+        Output::Part(path) => vec![Step::Part(WritePart {
+            path: path.clone(),
+            commit: facts.commit().to_owned(),
+        })],
         Output::Bundles => {
-            steps.extend(packs(workspace, request, platforms));
-            steps.push(Step::Checksums {
+            let bundles = packs(workspace, request, &plan.platforms).into_iter().map(Step::Pack);
+            let checksums = Checksums {
                 path: workspace.dist.join("SHA256SUMS"),
                 installer: workspace.declaration.updater.is_some(),
-            });
+                version: request.version.clone(),
+            };
+            bundles.chain([Step::Checksums(checksums)]).collect()
         }
-    }
+    };
+    let mut steps = first(workspace, facts, request, plan, paths(&last));
+    steps.push(Step::Collect(collect(workspace, facts, request, plan)));
+    steps.extend(last);
     if let Some(publication) = &request.publish {
-        steps.push(Step::Publish {
+        steps.push(Step::Publish(PublishRelease {
             repository: publication.target.repository.clone(),
             tag: tag_of(&request.version),
-        });
+            publication: publication.clone(),
+        }));
     }
     steps
 }
 
-fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Vec<Step> {
+/// Builds, or imports parts that were built elsewhere.
+fn first(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan, bundles: Vec<PathBuf>) -> Vec<Step> {
+    if !request.parts.is_empty() {
+        let parts = request.parts.iter().enumerate();
+        let imports = parts.map(|(index, part)| {
+            Step::Import(Import {
+                part: part.clone(),
+                scratch: workspace.state.join("parts").join(index.to_string()),
+                commit: facts.commit().to_owned(),
+            })
+        });
+        return imports.collect();
+    }
+    let build = BuildRequest {
+        version: &request.version,
+        platforms: &plan.platforms,
+        pins: &plan.pins,
+        stages: &plan.stages,
+        offline: request.offline,
+        network: request.network.as_deref(),
+    };
+    let declaration = &workspace.declaration;
+    let layouts = declaration.images.iter().map(|image| layout(workspace, image));
+    let built = declaration.built_images();
+    vec![Step::Build(BuildImages {
+        builder: request.builder.clone(),
+        no_cache: request.no_cache,
+        bake: bake_file(workspace, facts, &build),
+        layouts: layouts.collect(),
+        // Of registry images, layers are mostly carried as they come.
+        compressed_early: built.map(|image| layout_folder(workspace, &image.name)).collect(),
+        bundles,
+    })]
+}
+
+fn paths(steps: &[Step]) -> Vec<PathBuf> {
+    let bundles = steps.iter().filter_map(|step| match step {
+        Step::Pack(pack) => Some(pack.path.clone()),
+        _ => None,
+    });
+    bundles.collect()
+}
+
+fn layout(workspace: &Workspace, image: &Image) -> PathBuf {
+    match image {
+        Image::Built(built) => layout_folder(workspace, &built.name),
+        Image::Registry(registry) => layout_folder(workspace, &registry.reference()),
+    }
+}
+
+fn collect(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan) -> Collect {
+    let images = image_references(workspace, &request.version);
+    let source = |(image, reference): (&Image, &String)| ImageSource {
+        reference: reference.clone(),
+        layout: layout(workspace, image),
+        source: plan
+            .pins
+            .iter()
+            .find(|pin| pin.reference == *reference)
+            .map(Pin::source),
+        substitute: is_made_from_a_stand_in(facts, plan, image),
+        layers: match image {
+            Image::Built(_) => LayerOrigin::Builder,
+            Image::Registry(_) => LayerOrigin::Elsewhere,
+        },
+    };
+    let sources = match request.parts.as_slice() {
+        [] => workspace.declaration.images.iter().zip(&images).map(source).collect(),
+        _ => Vec::new(),
+    };
+    let unpinned = plan.pins.iter().filter(|pin| !pin.is_pinned());
+    Collect {
+        sources,
+        images,
+        platforms: plan.platforms.clone(),
+        dirty: facts.is_dirty(),
+        unpinned: unpinned.map(|pin| pin.reference.clone()).collect(),
+    }
+}
+
+/// Whether a stand-in is what `image` is, or what it is built on, itself or by a stage that was built beforehand.
+fn is_made_from_a_stand_in(facts: &Facts, plan: &Plan, image: &Image) -> bool {
+    let is_stand_in = |reference: &String| {
+        let mut pins = plan.pins.iter().filter(|pin| pin.is_substitute());
+        pins.any(|pin| pin.reference == *reference)
+    };
+    match image {
+        Image::Registry(registry) => is_stand_in(&registry.reference()),
+        Image::Built(built) => {
+            let dockerfile = &built.build.dockerfile;
+            let bases = facts
+                .dockerfiles
+                .get(dockerfile)
+                .map(|file| file.base_images.as_slice());
+            let mut stages = plan.stages.iter();
+            bases.unwrap_or_default().iter().any(is_stand_in)
+                || stages.any(|pin| pin.substitute && pin.dockerfile == *dockerfile)
+        }
+    }
+}
+
+fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Vec<PackBundle> {
     let declaration = &workspace.declaration;
     let mut archives = declaration.archives.clone();
     if request.zip && !archives.contains(&ArchiveKind::Zip) {
@@ -148,7 +221,7 @@ fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Ve
                 request.version,
                 extension(*archive)
             );
-            steps.push(Step::Pack {
+            steps.push(PackBundle {
                 path: workspace.dist.join(file),
                 archive: *archive,
                 multi_platform: platforms.len() > 1,
@@ -157,28 +230,6 @@ fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Ve
         }
     }
     steps
-}
-
-/// Whether `name` is that of a bundle of this very version, for any of the `declared` platforms. The bundle of
-/// `1.0.0-rc.1` is none of `1.0.0`.
-pub(crate) fn is_bundle_of(name: &str, product: &ProductName, version: &Version, declared: &[Platform]) -> bool {
-    let Some(mut platforms) = name
-        .strip_prefix(&format!("{product}-update-{version}"))
-        .and_then(|rest| rest.strip_suffix(".tar.gz").or_else(|| rest.strip_suffix(".zip")))
-    else {
-        return false;
-    };
-    while !platforms.is_empty() {
-        // `amd64` begins `amd64-v2`, so the shortest rest is right.
-        let rests = declared
-            .iter()
-            .filter_map(|platform| platforms.strip_prefix('-')?.strip_prefix(&platform.suffix()));
-        match rests.min_by_key(|rest| rest.len()) {
-            Some(rest) => platforms = rest,
-            None => return false,
-        }
-    }
-    true
 }
 
 fn platforms(workspace: &Workspace, request: &Request, problems: &mut Vec<Problem>) -> Vec<Platform> {
@@ -200,90 +251,4 @@ fn platforms(workspace: &Workspace, request: &Request, problems: &mut Vec<Proble
     }
     platforms.sort();
     platforms
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::publish::{self, Publication, Target};
-
-    #[test]
-    fn bundles_of_a_version_and_of_others() {
-        let declared = ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|platform| platform.parse().unwrap());
-        let product = "hello".parse().unwrap();
-        let is_one = |name: &str| is_bundle_of(name, &product, &Version::new(1, 0, 0), &declared);
-        for name in [
-            "hello-update-1.0.0.tar.gz",
-            "hello-update-1.0.0.zip",
-            "hello-update-1.0.0-arm-v7.tar.gz",
-            "hello-update-1.0.0-amd64-arm64.zip",
-        ] {
-            assert!(is_one(name), "{name}");
-        }
-        for name in [
-            "hello-update-1.0.0-rc.1.tar.gz",
-            "hello-update-1.0.0-rc.1-amd64.tar.gz",
-            "hello-update-1.0.01.tar.gz",
-            "hello-update-1.0.0-amd64/../../secret.zip",
-            "hello-update-1.0.0-riscv64.tar.gz",
-            "hello-update-1.0.0",
-            "install.sh",
-        ] {
-            assert!(!is_one(name), "{name}");
-        }
-    }
-
-    /// Everything that stands against publishing `facts`.
-    fn refused(facts: &Facts, platforms: &[&str]) -> String {
-        let workspace = crate::tests::fixture::workspace(&crate::tests::fixture::declaration());
-        let variable = |name: &str| match name {
-            "GITHUB_TOKEN" => Some("token".to_owned()),
-            "GITHUB_REPOSITORY" => Some("acme/web".to_owned()),
-            _ => None,
-        };
-        let request = Request {
-            version: Version::new(1, 0, 0),
-            platforms: platforms.iter().map(|platform| platform.parse().unwrap()).collect(),
-            builder: None,
-            offline: false,
-            no_cache: false,
-            network: None,
-            parts: Vec::new(),
-            zip: false,
-            allow_dirty: true,
-            output: Output::Bundles,
-            publish: Some(Publication {
-                target: Target::find(&workspace.declaration, &variable).unwrap(),
-                request: publish::Request {
-                    bundles: Vec::new(),
-                    assets: Vec::new(),
-                    latest: None,
-                    notes: None,
-                },
-            }),
-        };
-        match plan(&workspace, facts, &request) {
-            Ok(plan) => plan.steps.last().unwrap().to_string(),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn what_may_be_built_but_not_published() {
-        let facts = || crate::tests::fixture::facts(crate::tests::fixture::DOCKERFILE);
-        assert_eq!(refused(&facts(), &[]), "publish v1.0.0 in acme/web");
-        let mut stand_in = facts();
-        stand_in.vendor.images[0].substitute = true;
-        assert!(
-            refused(&stand_in, &[]).contains("error: rust:1-trixie: a stand-in is used, which cannot be published")
-        );
-        let mut unpinned = facts();
-        unpinned.vendor.images.clear();
-        unpinned.lock.images[0].digest = None;
-        assert!(refused(&unpinned, &[]).contains("error: rust:1-trixie: is not pinned by digest"));
-        let mut dirty = facts();
-        dirty.git.as_mut().unwrap().dirty = vec![" M web".to_owned()];
-        assert!(refused(&dirty, &[]).contains("what is not committed cannot be published"));
-        assert!(refused(&facts(), &["linux/amd64"]).contains("published for all declared platforms"));
-    }
 }

@@ -10,6 +10,5 @@ pub(crate) mod stages;
 mod step;
 
 pub(crate) use bake::{contexts, no_attestations, oci_output};
-pub(crate) use make::is_bundle_of;
-pub use make::plan;
-pub use step::{Plan, Step};
+pub(crate) use make::plan;
+pub(crate) use step::{Plan, Step};

@@ -1,20 +1,23 @@
 //! The plan as data: what a release does, step by step.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
 use bundle::Platform;
 use semver::Version;
 use serde::Serialize;
 
 use super::{bake::UPDATER, pins::Pin, stages::StagePin};
-use crate::{Problem, Result, build::BakeFile, declaration::ArchiveKind};
+use crate::{
+    Problem,
+    build::BuildImages,
+    collect::{Collect, Import},
+    pack::{Checksums, PackBundle, WritePart},
+    publish::PublishRelease,
+};
 
 /// Everything a release will do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The product.
     pub product: String,
     /// The version.
@@ -27,86 +30,55 @@ pub struct Plan {
     pub stages: Vec<StagePin>,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What the person should know.
-    pub warnings: Vec<Problem>,
+    /// What could not be resolved, so that the steps lack it; [`crate::preflight`] refuses such a plan.
+    #[serde(skip)]
+    pub(crate) unresolved: Vec<Problem>,
 }
 
-/// One thing that a release does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One thing that a release does, with everything that it needs beside the results of earlier steps.
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+pub(crate) enum Step {
     /// Builds all images and the updater's binaries.
-    Build {
-        /// The builder; the current one if none.
-        builder: Option<String>,
-        /// Whether the build cache is left aside.
-        no_cache: bool,
-        /// What `docker buildx bake` is given.
-        bake: BakeFile,
-    },
+    Build(BuildImages),
     /// Unpacks a part that was built elsewhere.
-    Import {
-        /// The folder, tar or zip file.
-        part: PathBuf,
-    },
+    Import(Import),
     /// Reads what was built or imported, compresses layers, and checks that every image has every platform.
-    Collect {
-        /// The images' references.
-        images: Vec<String>,
-        /// The platforms that each must have.
-        platforms: Vec<Platform>,
-    },
+    Collect(Collect),
     /// Writes manifest, signature and one bundle.
-    Pack {
-        /// The bundle's file.
-        path: PathBuf,
-        /// The archive's format.
-        #[serde(serialize_with = "archive_name")]
-        archive: ArchiveKind,
-        /// The platforms in it.
-        platforms: Vec<Platform>,
-        /// Whether it holds all platforms of the release in one image index.
-        multi_platform: bool,
-    },
+    Pack(PackBundle),
     /// Writes the checksums of all bundles, and the installer beside them.
-    Checksums {
-        /// The file.
-        path: PathBuf,
-        /// Whether there is an installer, which there is with an updater only.
-        installer: bool,
-    },
+    Checksums(Checksums),
     /// Writes a part for another machine to merge.
-    Part {
-        /// The folder.
-        path: PathBuf,
-    },
+    Part(WritePart),
     /// Makes a GitHub Release of the bundles.
-    Publish {
-        /// The repository, `owner/name`.
-        repository: String,
-        /// The tag, which is there.
-        tag: String,
-    },
+    Publish(PublishRelease),
 }
 
-impl Step {
-    /// The bundle that the step writes, if it writes one.
-    pub fn bundle(&self) -> Option<&Path> {
-        match self {
-            Self::Pack { path, .. } => Some(path),
+impl Plan {
+    /// The step that builds, if anything is built.
+    pub(crate) fn build(&self) -> Option<&BuildImages> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Build(build) => Some(build),
             _ => None,
-        }
+        })
     }
-}
 
-fn archive_name<S: serde::Serializer>(archive: &ArchiveKind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(extension(*archive))
-}
+    /// The step that collects.
+    pub(crate) fn collect(&self) -> Option<&Collect> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Collect(collect) => Some(collect),
+            _ => None,
+        })
+    }
 
-pub(super) fn extension(archive: ArchiveKind) -> &'static str {
-    match archive {
-        ArchiveKind::TarGz => "tar.gz",
-        ArchiveKind::Zip => "zip",
+    /// The bundles that it writes.
+    pub(crate) fn bundles(&self) -> Vec<PathBuf> {
+        let bundles = self.steps.iter().filter_map(|step| match step {
+            Step::Pack(pack) => Some(pack.path.clone()),
+            _ => None,
+        });
+        bundles.collect()
     }
 }
 
@@ -128,9 +100,6 @@ impl fmt::Display for Plan {
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:>3}. {step}", index + 1)?;
         }
-        for warning in &self.warnings {
-            writeln!(f, "{warning}")?;
-        }
         Ok(())
     }
 }
@@ -138,11 +107,12 @@ impl fmt::Display for Plan {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Build {
+            Self::Build(BuildImages {
                 builder,
                 no_cache,
                 bake,
-            } => {
+                ..
+            }) => {
                 let cache = if *no_cache { ", without cache" } else { "" };
                 write!(
                     f,
@@ -159,8 +129,8 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
-            Self::Import { part } => write!(f, "import {}", part.display()),
-            Self::Collect { images, platforms } => {
+            Self::Import(Import { part, .. }) => write!(f, "import {}", part.display()),
+            Self::Collect(Collect { images, platforms, .. }) => {
                 write!(
                     f,
                     "collect {} images for {}, compress their layers",
@@ -168,13 +138,15 @@ impl fmt::Display for Step {
                     join(platforms)
                 )
             }
-            Self::Pack { path, platforms, .. } => write!(f, "sign and pack {} for {}", path.display(), join(platforms)),
-            Self::Checksums { path, installer } => {
+            Self::Pack(PackBundle { path, platforms, .. }) => {
+                write!(f, "sign and pack {} for {}", path.display(), join(platforms))
+            }
+            Self::Checksums(Checksums { path, installer, .. }) => {
                 let installer = if *installer { " and install.sh" } else { "" };
                 write!(f, "write {}{installer}", path.display())
             }
-            Self::Part { path } => write!(f, "write the part {}", path.display()),
-            Self::Publish { repository, tag } => write!(f, "publish {tag} in {repository}"),
+            Self::Part(WritePart { path, .. }) => write!(f, "write the part {}", path.display()),
+            Self::Publish(PublishRelease { repository, tag, .. }) => write!(f, "publish {tag} in {repository}"),
         }
     }
 }

@@ -14,7 +14,7 @@ const OLDEST_BUILDX: Version = Version::new(0, 12, 0);
 const LEAST_DISK: u64 = 2 << 30;
 
 /// What stands against writing into the folders that a release writes to.
-pub(crate) fn folders(workspace: &Workspace) -> Vec<Problem> {
+pub(super) fn folders(workspace: &Workspace) -> Vec<Problem> {
     let refused = |folder: &Path| {
         let existing = folder.ancestors().find(|folder| folder.exists())?;
         let error = rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).err()?;
@@ -31,7 +31,7 @@ pub(crate) fn folders(workspace: &Workspace) -> Vec<Problem> {
 }
 
 /// Judges the machine: Docker, buildx, the builder, emulation, the image store, the disk.
-pub fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
+fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
     let mut problems = Vec::new();
     match &machine.free_disk {
         Some(free) if *free < LEAST_DISK => problems.push(
@@ -112,7 +112,7 @@ pub fn machine(machine: &Machine, platforms: &[Platform]) -> Vec<Problem> {
     problems
 }
 
-pub(crate) fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
+pub(super) fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
     if !request.parts.is_empty() {
         // Merging needs no Docker.
         return Vec::new();

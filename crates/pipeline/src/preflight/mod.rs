@@ -7,13 +7,12 @@ mod compose;
 mod machine;
 pub(crate) mod offline;
 mod publishing;
+mod ready;
 mod repository;
 mod stages;
 mod targets;
 mod work_tree;
 
-pub use machine::machine;
-pub(crate) use machine::{folders, machine_problems};
-pub(crate) use publishing::publishing;
-pub use repository::repository;
+pub(crate) use ready::{Ready, ready};
+pub(crate) use ready::{check, prepare};
 pub(crate) use stages::check as check_stages;

@@ -1,29 +1,18 @@
 //! What may be built, but not published.
 
-use bundle::Platform;
-
 use crate::{
     Problem,
     declaration::Declaration,
     facts::Facts,
-    plan::{
-        pins::{Origin, Pin},
-        stages::StagePin,
-    },
+    plan::{Plan, pins::Origin},
 };
 
 /// Judges what may be built, but not published.
-pub(crate) fn publishing(
-    facts: &Facts,
-    platforms: &[Platform],
-    declaration: &Declaration,
-    pins: &[Pin],
-    stages: &[StagePin],
-) -> Vec<Problem> {
+pub(super) fn publishing(facts: &Facts, declaration: &Declaration, plan: &Plan) -> Vec<Problem> {
     let fetch =
         "cargo xtask lock, commit the lock file, and cargo xtask vendor, on a machine that reaches the registry";
     let mut problems = Vec::new();
-    for pin in pins {
+    for pin in &plan.pins {
         match pin.origin {
             Origin::Substitute { .. } => problems
                 .push(Problem::error(&pin.reference, "a stand-in is used, which cannot be published").hint(fetch)),
@@ -34,11 +23,11 @@ pub(crate) fn publishing(
             Origin::Registry { .. } | Origin::Vendored { .. } => {}
         }
     }
-    for stage in stages.iter().filter(|stage| stage.substitute) {
+    for stage in plan.stages.iter().filter(|stage| stage.substitute) {
         let message = "was built on a stand-in, which cannot be published";
         problems.push(Problem::error(format!("stage {}", stage.stage), message).hint(fetch));
     }
-    if platforms.len() < declaration.platforms.len() {
+    if plan.platforms.len() < declaration.platforms.len() {
         problems.push(
             Problem::error(
                 "--platform",

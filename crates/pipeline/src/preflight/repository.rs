@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Judges the repository.
-pub fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Vec<Problem> {
+pub(super) fn repository(workspace: &Workspace, facts: &Facts, request: &Request) -> Vec<Problem> {
     let mut problems = Vec::new();
     work_tree(facts, request, &mut problems);
     files(workspace, facts, &mut problems);

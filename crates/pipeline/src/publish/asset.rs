@@ -12,7 +12,7 @@ use crate::{
 
 /// A file of the release.
 #[derive(Clone, Debug, Serialize)]
-pub struct Asset {
+pub(crate) struct Asset {
     /// Its name.
     pub name: String,
     /// Its size in bytes.
@@ -28,7 +28,7 @@ pub struct Asset {
 
 /// Where an asset's bytes are.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub(crate) enum Content {
     /// In a file, or in a piece of one.
     File {
         /// The file.

@@ -37,11 +37,9 @@ mod tests;
 mod upload;
 mod wanted;
 
-pub use asset::Asset;
-pub use error::PublishError;
-pub use reconcile::Action;
-pub use request::{Publication, Request};
-pub use retry::Patience;
-pub use session::{Plan, Published, Session};
-pub use target::Target;
-pub use wanted::{Wanted, wanted};
+pub(crate) use error::PublishError;
+pub(crate) use request::{Publication, PublishRelease, Request};
+pub(crate) use retry::Patience;
+pub(crate) use session::{Published, Session};
+pub(crate) use target::Target;
+pub(crate) use wanted::wanted;

@@ -51,7 +51,7 @@ pub(super) struct FoundAsset {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// Make a draft.
     CreateDraft,
     /// Delete a draft of ours that is one too many.

@@ -26,7 +26,7 @@ const MOST_PASSES: u32 = 50;
 
 /// A release that is published and complete.
 #[derive(Clone, Debug, Serialize)]
-pub struct Published {
+pub(crate) struct Published {
     /// The version.
     pub version: Version,
     /// Its page.
@@ -39,7 +39,7 @@ pub struct Published {
 
 /// What publishing would do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The repository.
     pub repository: String,
     /// The tag.
@@ -54,7 +54,7 @@ pub struct Plan {
 ///
 /// Made before a release is built, so that a wrong token or a missing tag ends it early.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     github: GitHub,
     runtime: tokio::runtime::Runtime,
     patience: Patience,
@@ -66,7 +66,7 @@ impl Session {
     ///
     /// # Errors
     /// The token, the repository or the tag is not what it should be, or GitHub cannot be reached.
-    pub fn open(target: Target, version: &Version, commit: &str, patience: Patience) -> Result<Self> {
+    pub(crate) fn open(target: Target, version: &Version, commit: &str, patience: Patience) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -99,7 +99,7 @@ impl Session {
     ///
     /// # Errors
     /// A release is there that must not be touched.
-    pub fn plan(&self, wanted: &Wanted) -> Result<Plan> {
+    pub(crate) fn plan(&self, wanted: &Wanted) -> Result<Plan> {
         let actions = match &self.found {
             Some(found) => reconcile(wanted, found)?,
             None => Vec::new(),
@@ -117,7 +117,7 @@ impl Session {
     /// # Errors
     /// GitHub refuses or cannot be reached for longer than [`Patience`] allows, or a release is there that must not be
     /// touched. Nothing is published then that was not before; the same call goes on from there.
-    pub fn publish(mut self, wanted: &Wanted) -> Result<Published> {
+    pub(crate) fn publish(mut self, wanted: &Wanted) -> Result<Published> {
         interrupt::listen();
         let found = self.found.take();
         let run = Run {

@@ -39,7 +39,7 @@ const MOST_ASSETS: usize = 1000;
 
 /// What should be there.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The version.
     pub version: Version,
     /// The commit that it was made from.
@@ -70,7 +70,7 @@ impl Wanted {
 /// # Errors
 /// A bundle is damaged, a stand-in, not of one version with the others, or too large in a way that cannot be mended; a
 /// name or size is one that GitHub refuses.
-pub fn wanted(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
+pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
     let manifests = manifests(&request.bundles)?;
     let Some((_, first)) = manifests.first() else {
         return Err(PublishError::Mixed("no bundle was given".to_owned()).into());

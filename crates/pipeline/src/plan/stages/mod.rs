@@ -23,7 +23,7 @@ use crate::{
 
 /// A stage that is not built, but taken from where it was saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StagePin {
+pub(crate) struct StagePin {
     /// The Dockerfile, relative to the workspace.
     pub dockerfile: PathBuf,
     /// The stage's name.
@@ -40,12 +40,12 @@ pub struct StagePin {
 
 impl StagePin {
     /// The named context that takes the stage's place.
-    pub fn context(&self) -> String {
+    pub(crate) fn context(&self) -> String {
         format!("oci-layout://{}@{}", self.layout.display(), self.digest)
     }
 
     /// What the person should know about it.
-    pub fn warning(&self) -> Option<Problem> {
+    pub(crate) fn warning(&self) -> Option<Problem> {
         // A warning only: the builder may be another machine.
         let host = Platform::host();
         (self.platform != host).then(|| {
