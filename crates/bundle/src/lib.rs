@@ -15,6 +15,7 @@
 
 mod digest;
 mod error;
+mod file_name;
 mod image_check;
 mod layer;
 mod oci;
@@ -34,9 +35,11 @@ pub mod pack;
 pub mod parts;
 pub mod read;
 pub mod signature;
+pub mod tag;
 
 pub use digest::{Digest, DigestError, Hasher, HashingReader, HashingWriter, HexDigest, hash_all};
 pub use error::PackError;
+pub use file_name::{Archive, BundleName};
 pub use image_check::ImageMismatch;
 pub use layer::{Compression, LayerError, LayerFacts, measure_layer, uncompressed};
 pub use platform::{Platform, PlatformError};

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::list::{MAX_LIST, Part, PartsError, PartsList, bundle_of_list};
+use super::list::{MAX_LIST, Part, PartsError, PartsList};
 use crate::digest::hash_all;
+use crate::file_name::bundle_of_list;
 
 /// Several readers as one, each of a known size.
 #[derive(Debug)]

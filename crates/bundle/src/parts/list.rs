@@ -1,16 +1,11 @@
-//! The list of a bundle's parts, and their names.
+//! The list of a bundle's parts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, HexDigest};
+use crate::file_name::{is_bundle_name, part_name};
 use crate::manifest::FormatVersion;
 use crate::names::EntryName;
-
-/// What the name of a list ends with, after the bundle's name.
-pub const LIST_ENDING: &str = ".parts.json";
-
-/// What stands between the bundle's name and a part's number.
-const PART_MARK: &str = ".part-";
 
 /// The largest part that is made unless another size is asked for, in bytes: below 2,147,483,648, where GitHub's assets end.
 pub const DEFAULT_PART_SIZE: u64 = (2 << 30) - (1 << 20);
@@ -20,9 +15,6 @@ pub const MAX_PARTS: usize = 999;
 
 /// The largest list that is read, in bytes.
 pub(super) const MAX_LIST: u64 = 1024 * 1024;
-
-/// The longest name of a bundle, so that its parts' names are no longer than other names.
-const MAX_NAME: usize = 80;
 
 /// What `<bundle>.parts.json` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,35 +219,4 @@ impl PartsList {
         }
         Ok(())
     }
-}
-
-/// The name of the list of a bundle's parts.
-#[must_use]
-pub fn list_name(bundle: &str) -> String {
-    format!("{bundle}{LIST_ENDING}")
-}
-
-/// The name of a bundle's part; the first has the index 0 and the number 001.
-#[must_use]
-pub fn part_name(bundle: &str, index: usize) -> String {
-    format!("{bundle}{PART_MARK}{:03}", index + 1)
-}
-
-/// The bundle whose list is called `name`; none if no list is called so.
-#[must_use]
-pub fn bundle_of_list(name: &str) -> Option<&str> {
-    name.strip_suffix(LIST_ENDING).filter(|bundle| is_bundle_name(bundle))
-}
-
-/// The bundle whose part is called `name`; none if no part is called so.
-#[must_use]
-pub fn bundle_of_part(name: &str) -> Option<&str> {
-    let (bundle, number) = name.rsplit_once(PART_MARK)?;
-    let is_number = number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit());
-    (is_number && is_bundle_name(bundle)).then_some(bundle)
-}
-
-/// A plain name that is not hidden.
-pub(super) fn is_bundle_name(name: &str) -> bool {
-    name.len() <= MAX_NAME && !name.contains('/') && !name.starts_with('.') && name.parse::<EntryName>().is_ok()
 }

@@ -7,6 +7,7 @@ use super::error::VerifyError;
 use super::located::{self, MemberReader};
 use super::tar::Visit;
 use super::{tar, zip};
+use crate::file_name::Archive;
 use crate::stream::read_full;
 use crate::tar_entry::Entry;
 
@@ -17,13 +18,13 @@ pub(super) fn walk<S: Read + Seek>(
     mut visit: impl FnMut(&Entry, &mut located::Portion<'_>) -> Visit,
 ) -> Result<(), VerifyError> {
     match form(source)? {
-        Form::TarGz => {
+        Archive::TarGz => {
             let mut members = MemberReader::new(source, 0);
             if tar::walk(&mut members, &mut visit)?.is_continue() {
                 tar::nothing_follows(&mut members)?;
             }
         }
-        Form::Zip => {
+        Archive::Zip => {
             // What follows a zip archive was looked for first.
             let (ControlFlow::Continue(()) | ControlFlow::Break(())) = zip::walk(source, &mut visit)?;
         }
@@ -31,20 +32,11 @@ pub(super) fn walk<S: Read + Seek>(
     Ok(())
 }
 
-/// The two forms of a bundle, told by their first bytes and never by the file's name.
-pub(super) enum Form {
-    TarGz,
-    Zip,
-}
-
-pub(super) fn form<S: Read + Seek>(source: &mut S) -> Result<Form, VerifyError> {
+/// The form of a bundle, told by its first bytes and never by the file's name.
+pub(super) fn form<S: Read + Seek>(source: &mut S) -> Result<Archive, VerifyError> {
     let mut magic = [0; 4];
     source.seek(SeekFrom::Start(0))?;
     let count = read_full(source, &mut magic)?;
     source.seek(SeekFrom::Start(0))?;
-    match &magic[..count] {
-        [0x1f, 0x8b, ..] => Ok(Form::TarGz),
-        b"PK\x03\x04" => Ok(Form::Zip),
-        _ => Err(VerifyError::NotABundle),
-    }
+    Archive::of_content(&magic[..count]).ok_or(VerifyError::NotABundle)
 }

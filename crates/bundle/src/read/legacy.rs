@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use semver::Version;
 
-use super::archive::{Form, form};
+use super::archive::form;
 use super::check::Findings;
 use super::error::VerifyError;
 use super::expect::{Place, expect_digest, hash, name_of, small};
@@ -20,6 +20,7 @@ use super::located::{Located as _, MemberReader, Portion};
 use super::tar::{Visit, nothing_follows, walk_as};
 use super::trust::Origin;
 use crate::digest::Digest;
+use crate::file_name::Archive;
 use crate::manifest::{
     AnyManifest, Backup, DataRule, EnvironmentKey, FileRecord, FileRole, FormatVersion, Health, LegacyManifest,
     MAX_MANIFEST_SIZE, MAX_SIZE, Manifest, ManifestError,
@@ -147,7 +148,7 @@ fn walk_files<S: Read + Seek>(
     source: &mut S,
     mut visit: impl FnMut(&EntryName, u64, &mut Portion<'_>) -> Visit,
 ) -> Result<(), VerifyError> {
-    let Form::TarGz = form(source)? else {
+    let Archive::TarGz = form(source)? else {
         return Err(VerifyError::NotABundle);
     };
     let mut members = MemberReader::new(source, 0);

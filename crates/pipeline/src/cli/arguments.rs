@@ -2,6 +2,7 @@
 
 use std::env;
 
+use bundle::tag;
 use semver::Version;
 
 use crate::{Error, Result, facts::Workspace};
@@ -13,9 +14,9 @@ pub(super) fn workspace() -> Result<Workspace> {
 
 /// A version that can be a tag, too: image tags have no `+`.
 pub(super) fn version(text: &str) -> Result<Version, String> {
-    let version = Version::parse(text).map_err(|error| match text.strip_prefix('v') {
-        Some(rest) if Version::parse(rest).is_ok() => format!("a version has no `v` in front; hint: {rest}"),
-        _ => format!("not a semantic version: {error}; hint: MAJOR.MINOR.PATCH, like 2.1.0"),
+    let version = Version::parse(text).map_err(|error| match tag::version(text) {
+        Some(version) => format!("a version has no `v` in front; hint: {version}"),
+        None => format!("not a semantic version: {error}; hint: MAJOR.MINOR.PATCH, like 2.1.0"),
     })?;
     if version.build.is_empty() {
         Ok(version)

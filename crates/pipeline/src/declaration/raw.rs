@@ -339,6 +339,15 @@ fn default_bundles() -> Vec<BundleKind> {
     vec![BundleKind::All]
 }
 
+impl From<ArchiveKind> for bundle::Archive {
+    fn from(kind: ArchiveKind) -> Self {
+        match kind {
+            ArchiveKind::TarGz => Self::TarGz,
+            ArchiveKind::Zip => Self::Zip,
+        }
+    }
+}
+
 fn default_archives() -> Vec<ArchiveKind> {
     vec![ArchiveKind::TarGz]
 }

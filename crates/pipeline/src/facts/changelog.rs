@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use bundle::tag;
 use semver::Version;
 use xshell::{Shell, cmd};
 
@@ -26,7 +27,7 @@ const SILENT: [&str; 6] = ["build", "chore", "ci", "docs", "style", "test"];
 /// # Errors
 /// Git fails.
 pub(crate) fn from_commits(sh: &Shell, workspace: &Path, version: &Version) -> Result<String> {
-    let since = git::previous_version_tag(sh, workspace, &format!("v{version}"));
+    let since = git::previous_version_tag(sh, workspace, &tag::of(version));
     let range = since.map_or_else(|| "HEAD".to_owned(), |tag| format!("{tag}..HEAD"));
     let _dir = sh.push_dir(workspace);
     let log = read(cmd!(sh, "git log --no-merges --format=%s {range}"))?;

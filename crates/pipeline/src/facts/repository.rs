@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::Digest;
+use bundle::{Digest, tag};
 use semver::Version;
 use xshell::Shell;
 
@@ -65,7 +65,7 @@ impl Facts {
         let mut facts = Self {
             version_tag_commit: git
                 .is_ok()
-                .then(|| git::commit_of_tag(&sh, root, &format!("v{version}")))
+                .then(|| git::commit_of_tag(&sh, root, &tag::of(version)))
                 .flatten(),
             changelog: changelog(&sh, workspace, version)?,
             git,
@@ -150,7 +150,7 @@ impl Facts {
 pub fn tagged_version(root: &Path) -> Option<Version> {
     let git = Git::read(&Shell::new().ok()?, root).ok()?;
     match git.version_tags.as_slice() {
-        [tag] => Version::parse(tag.strip_prefix('v')?).ok(),
+        [tag] => tag::version(tag),
         _ => None,
     }
 }

@@ -8,9 +8,8 @@ use std::{
 };
 
 use bundle::{
-    Digest, DirStore, Platform,
+    Archive, Digest, DirStore, Platform,
     images_tar::{ImagesTar, Scope},
-    names::ProductName,
     pack::{Contents, write_tar_gz, write_zip},
 };
 use semver::Version;
@@ -23,7 +22,6 @@ use super::{
 };
 use crate::{
     Error, Result,
-    declaration::ArchiveKind,
     facts::{Facts, Workspace},
     system::{
         files::{self, file_name, hash_file},
@@ -38,8 +36,7 @@ pub struct PackBundle {
     /// The bundle's file.
     pub path: PathBuf,
     /// The archive's format.
-    #[serde(serialize_with = "archive_name")]
-    pub archive: ArchiveKind,
+    pub archive: Archive,
     /// The platforms in it.
     pub platforms: Vec<Platform>,
     /// Whether it holds all platforms of the release in one image index.
@@ -222,7 +219,7 @@ impl Packer<'_> {
     }
 
     /// Everything that decides a bundle's bytes, as one digest.
-    fn inputs(&self, draft: &bundle::manifest::Manifest, archive: ArchiveKind, present: &Present) -> Result<Digest> {
+    fn inputs(&self, draft: &bundle::manifest::Manifest, archive: Archive, present: &Present) -> Result<Digest> {
         let program = match present.program {
             Some(program) => program,
             None => hash_file(&this_program()?)?.0,
@@ -255,11 +252,11 @@ impl Packer<'_> {
 }
 
 /// Writes the archive; gives its digest where writing it tells.
-fn write(archive: ArchiveKind, file: &File, contents: &Contents<'_>, progress: &dyn Fn(u64)) -> Result<Option<Digest>> {
+fn write(archive: Archive, file: &File, contents: &Contents<'_>, progress: &dyn Fn(u64)) -> Result<Option<Digest>> {
     let out = BufWriter::with_capacity(1 << 20, file);
     match archive {
-        ArchiveKind::TarGz => Ok(Some(write_tar_gz(out, contents, progress)?)),
-        ArchiveKind::Zip => write_zip(out, contents, progress).map(|()| None).map_err(Error::from),
+        Archive::TarGz => Ok(Some(write_tar_gz(out, contents, progress)?)),
+        Archive::Zip => write_zip(out, contents, progress).map(|()| None).map_err(Error::from),
     }
 }
 
@@ -270,69 +267,5 @@ fn this_program() -> Result<PathBuf> {
         Ok(running)
     } else {
         std::env::current_exe().map_err(Error::io("find", "this program"))
-    }
-}
-
-fn archive_name<S: serde::Serializer>(archive: &ArchiveKind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(extension(*archive))
-}
-
-pub(crate) fn extension(archive: ArchiveKind) -> &'static str {
-    match archive {
-        ArchiveKind::TarGz => "tar.gz",
-        ArchiveKind::Zip => "zip",
-    }
-}
-
-/// Whether `name` is that of a bundle of this very version, for any of the `declared` platforms. The bundle of
-/// `1.0.0-rc.1` is none of `1.0.0`.
-pub(crate) fn is_bundle_of(name: &str, product: &ProductName, version: &Version, declared: &[Platform]) -> bool {
-    let Some(mut platforms) = name
-        .strip_prefix(&format!("{product}-update-{version}"))
-        .and_then(|rest| rest.strip_suffix(".tar.gz").or_else(|| rest.strip_suffix(".zip")))
-    else {
-        return false;
-    };
-    while !platforms.is_empty() {
-        // `amd64` begins `amd64-v2`, so the shortest rest is right.
-        let rests = declared
-            .iter()
-            .filter_map(|platform| platforms.strip_prefix('-')?.strip_prefix(&platform.suffix()));
-        match rests.min_by_key(|rest| rest.len()) {
-            Some(rest) => platforms = rest,
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bundles_of_a_version_and_of_others() {
-        let declared = ["linux/amd64", "linux/arm64", "linux/arm/v7"].map(|platform| platform.parse().unwrap());
-        let product = "hello".parse().unwrap();
-        let is_one = |name: &str| is_bundle_of(name, &product, &Version::new(1, 0, 0), &declared);
-        for name in [
-            "hello-update-1.0.0.tar.gz",
-            "hello-update-1.0.0.zip",
-            "hello-update-1.0.0-arm-v7.tar.gz",
-            "hello-update-1.0.0-amd64-arm64.zip",
-        ] {
-            assert!(is_one(name), "{name}");
-        }
-        for name in [
-            "hello-update-1.0.0-rc.1.tar.gz",
-            "hello-update-1.0.0-rc.1-amd64.tar.gz",
-            "hello-update-1.0.01.tar.gz",
-            "hello-update-1.0.0-amd64/../../secret.zip",
-            "hello-update-1.0.0-riscv64.tar.gz",
-            "hello-update-1.0.0",
-            "install.sh",
-        ] {
-            assert!(!is_one(name), "{name}");
-        }
     }
 }

@@ -5,13 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bundle::BundleName;
 use semver::Version;
 use serde::Serialize;
 
-use super::{
-    bundle_file::{Packed, is_bundle_of},
-    manifest::BundleFile,
-};
+use super::{bundle_file::Packed, manifest::BundleFile};
 use crate::{
     Result,
     facts::Workspace,
@@ -69,7 +67,8 @@ impl Checksums {
         let mut others = Vec::new();
         for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
             let bundle = workspace.dist.join(name);
-            let is_of_this_version = is_bundle_of(name, &declaration.product, &self.version, &declaration.platforms);
+            let is_of_this_version =
+                BundleName::is_of_version(name, &declaration.product, &self.version, &declaration.platforms);
             let is_ours = ours.iter().any(|(ours, _)| ours == name);
             if is_of_this_version && !is_ours && bundle.is_file() && has_digest(&bundle, sha256)? {
                 others.push((name.to_owned(), sha256.to_owned()));

@@ -14,6 +14,6 @@ pub(crate) mod manifest;
 pub(crate) mod part;
 
 pub use bundle_file::{PackBundle, Packed};
-pub(crate) use bundle_file::{PackInput, Packer, Present, extension};
+pub(crate) use bundle_file::{PackInput, Packer, Present};
 pub use checksums::Checksums;
 pub use part::WritePart;

@@ -1,8 +1,8 @@
 //! Makes the plan from declaration, facts and request. No I/O.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, slice};
 
-use bundle::Platform;
+use bundle::{Archive, BundleName, Platform, tag};
 
 use super::{
     bake::{BuildRequest, bake_file},
@@ -15,8 +15,8 @@ use crate::{
     build::BuildImages,
     collect::{Collect, ImageSource, Import, layers::LayerOrigin},
     declaration::{ArchiveKind, BundleKind, Image},
-    facts::{Facts, Workspace, git::tag_of, image_references, layout_folder},
-    pack::{Checksums, PackBundle, WritePart, extension},
+    facts::{Facts, Workspace, image_references, layout_folder},
+    pack::{Checksums, PackBundle, WritePart},
     publish::PublishRelease,
     request::{Output, Request},
 };
@@ -78,7 +78,7 @@ fn steps(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan) -
     if let Some(publication) = &request.publish {
         steps.push(Step::Publish(PublishRelease {
             repository: publication.target.repository.clone(),
-            tag: tag_of(&request.version),
+            tag: tag::of(&request.version),
             publication: publication.clone(),
         }));
     }
@@ -193,37 +193,32 @@ fn packs(workspace: &Workspace, request: &Request, platforms: &[Platform]) -> Ve
         archives.push(ArchiveKind::Zip);
     }
     let limited = platforms.len() < declaration.platforms.len();
-    let mut scopes: Vec<(String, Vec<Platform>)> = Vec::new();
-    let mut add = |name: String, platforms: Vec<Platform>| {
-        if !scopes.iter().any(|(known, _)| *known == name) {
-            scopes.push((name, platforms));
+    // The platforms that the name says, and those that are in the bundle.
+    let mut scopes: Vec<(Vec<Platform>, Vec<Platform>)> = Vec::new();
+    let mut add = |named: &[Platform], platforms: &[Platform]| {
+        if !scopes.iter().any(|(known, _)| known == named) {
+            scopes.push((named.to_vec(), platforms.to_vec()));
         }
     };
-    let suffix = |platforms: &[Platform]| platforms.iter().map(Platform::suffix).collect::<Vec<_>>().join("-");
     for kind in &declaration.bundles {
         match kind {
             // A limited release must not look like a whole one.
-            BundleKind::All if limited => add(format!("-{}", suffix(platforms)), platforms.to_vec()),
-            BundleKind::All => add(String::new(), platforms.to_vec()),
+            BundleKind::All if limited => add(platforms, platforms),
+            BundleKind::All => add(&[], platforms),
             BundleKind::PerPlatform => {
                 for platform in platforms {
-                    add(format!("-{}", platform.suffix()), vec![platform.clone()]);
+                    add(slice::from_ref(platform), slice::from_ref(platform));
                 }
             }
         }
     }
     let mut steps = Vec::new();
-    for (name, platforms) in scopes {
-        for archive in &archives {
-            let file = format!(
-                "{}-update-{}{name}.{}",
-                declaration.product,
-                request.version,
-                extension(*archive)
-            );
+    for (named, platforms) in scopes {
+        for archive in archives.iter().copied().map(Archive::from) {
+            let name = BundleName::of_some(&declaration.product, &request.version, &named, archive);
             steps.push(PackBundle {
-                path: workspace.dist.join(file),
-                archive: *archive,
+                path: workspace.dist.join(name.as_str()),
+                archive,
                 multi_platform: platforms.len() > 1,
                 platforms: platforms.clone(),
             });

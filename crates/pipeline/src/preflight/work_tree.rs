@@ -1,10 +1,8 @@
 //! The work tree and the tag of the version.
 
-use crate::{
-    Problem,
-    facts::{Facts, git::tag_of},
-    request::Request,
-};
+use bundle::tag;
+
+use crate::{Problem, facts::Facts, request::Request};
 
 pub(super) fn work_tree(facts: &Facts, request: &Request, problems: &mut Vec<Problem>) {
     let version = &request.version;
@@ -38,7 +36,7 @@ pub(super) fn work_tree(facts: &Facts, request: &Request, problems: &mut Vec<Pro
                 .hint("commit them, or say --allow-dirty: the bundle then cannot be made again")
         });
     }
-    let tag = tag_of(version);
+    let tag = tag::of(version);
     match &facts.version_tag_commit {
         Some(commit) if *commit != git.commit => {
             problems.push(

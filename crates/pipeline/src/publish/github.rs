@@ -6,9 +6,9 @@
 
 use std::{future::Future, time::Duration};
 
+use bundle::tag;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use octocrab::{Octocrab, Page};
-use semver::Version;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -75,7 +75,7 @@ impl GitHub {
         loop {
             for release in page.take_items() {
                 if !release.found.draft && !release.prerelease {
-                    found.highest = found.highest.max(version(&release.tag_name));
+                    found.highest = found.highest.max(tag::version(&release.tag_name));
                 }
                 if release.tag_name == tag {
                     found.releases.push(release.found);
@@ -371,8 +371,4 @@ fn client(target: &Target, base: &str) -> Result<Octocrab, PublishError> {
         .personal_token(target.token())
         .build()
         .map_err(wrong)
-}
-
-fn version(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix('v')?).ok()
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bundle::tag;
 use semver::Version;
 use serde::Serialize;
 
@@ -17,7 +18,6 @@ use super::{
 };
 use crate::{
     Result,
-    facts::git::tag_of,
     system::{interrupt, report::Progress},
 };
 
@@ -72,7 +72,7 @@ impl Session {
             .build()
             .map_err(crate::Error::io("start", "the network's thread"))?;
         let github = runtime.block_on(async { GitHub::new(target, patience) })?;
-        let tag = tag_of(version);
+        let tag = tag::of(version);
         let (found, tagged) = runtime.block_on(first_look(&github, &tag, Retries::new(patience)))?;
         match tagged {
             Some(tagged) if tagged == commit => Ok(Self {

@@ -14,6 +14,7 @@ use bundle::{
     manifest::{AnyManifest, Manifest},
     parts::{DEFAULT_PART_SIZE, list_name, list_parts},
     read::read_manifest,
+    tag,
 };
 use semver::Version;
 
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    facts::{Workspace, git::tag_of},
+    facts::Workspace,
     inspect::{
         self,
         sbom::{self, Sbom},
@@ -123,7 +124,7 @@ pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) 
     Ok(Wanted {
         version: first.version.clone(),
         commit,
-        tag: tag_of(&first.version),
+        tag: tag::of(&first.version),
         title: format!("{} {}", first.product, first.version),
         notes: notes::write(&release),
         prerelease: !first.version.pre.is_empty(),
