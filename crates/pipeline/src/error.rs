@@ -2,9 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use bundle::Problem;
 use thiserror::Error;
 
-use crate::{problem::Problem, system::process::ProcessError};
+use crate::system::process::ProcessError;
 
 const MAKE_ROOM: &str = "free some space and run the same command again: it goes on where it stopped";
 

@@ -22,7 +22,6 @@
 mod collect;
 mod error;
 mod inspect;
-mod problem;
 #[cfg(test)]
 mod tests;
 
@@ -39,5 +38,5 @@ mod release;
 mod request;
 pub mod system;
 
+pub use bundle::{Problem, Severity};
 pub use error::{Error, Result};
-pub use problem::{Problem, Severity};
