@@ -15,10 +15,12 @@
 
 mod digest;
 mod error;
+mod file_name;
 mod image_check;
 mod layer;
 mod oci;
 mod platform;
+mod problem;
 pub mod reference;
 mod store;
 mod stream;
@@ -34,11 +36,14 @@ pub mod pack;
 pub mod parts;
 pub mod read;
 pub mod signature;
+pub mod tag;
 
 pub use digest::{Digest, DigestError, Hasher, HashingReader, HashingWriter, HexDigest, hash_all};
 pub use error::PackError;
+pub use file_name::{Archive, BundleName};
 pub use image_check::ImageMismatch;
 pub use layer::{Compression, LayerError, LayerFacts, measure_layer, uncompressed};
 pub use platform::{Platform, PlatformError};
+pub use problem::{Problem, Severity, WithoutSeverity};
 pub use store::{BlobStore, DirStore};
 pub use tar_entry::HeaderError;

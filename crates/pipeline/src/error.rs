@@ -2,9 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use bundle::Problem;
 use thiserror::Error;
 
-use crate::{Problem, system::process::ProcessError};
+use crate::system::process::ProcessError;
 
 const MAKE_ROOM: &str = "free some space and run the same command again: it goes on where it stopped";
 
@@ -84,7 +85,7 @@ pub enum Error {
     },
     /// A release could not be published.
     #[error(transparent)]
-    Publish(#[from] crate::publish::PublishError),
+    Publish(#[from] crate::publish::error::PublishError),
     /// Somebody pressed Ctrl-C, or asked the process to end.
     #[error("interrupted; what was finished is kept, the same command goes on from there")]
     Interrupted,

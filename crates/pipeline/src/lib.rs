@@ -22,21 +22,21 @@
 mod collect;
 mod error;
 mod inspect;
-mod problem;
 #[cfg(test)]
 mod tests;
 
-pub mod build;
+mod build;
 pub mod cli;
 pub mod declaration;
 pub mod facts;
 pub mod fetch;
 pub mod pack;
-pub mod plan;
-pub mod preflight;
-pub mod publish;
-pub mod release;
+mod plan;
+mod preflight;
+mod publish;
+mod release;
+mod request;
 pub mod system;
 
+pub use bundle::{Problem, Severity};
 pub use error::{Error, Result};
-pub use problem::{Problem, Severity};

@@ -1,43 +1,40 @@
-//! A release: declaration → facts → plan → build → collect → sign and pack → checksums.
+//! A release: preflight → build or import → collect → pack → checksums → publish.
 //!
-//! The plan's steps are executed in order, each in one arm of one `match`. A step that was done before from
-//! the same inputs is found done: BuildKit's cache is asked for the build, digests for layers and bundles.
-//! So a release that was interrupted goes on where it stopped, and one of which nothing changed
-//! writes nothing.
+//! [`crate::preflight`] finds every problem and gives the plan; its steps are executed in order, each in one arm of one
+//! `match`, from the results of the steps before it. A step that was done before from the same inputs is found done:
+//! BuildKit's cache is asked for the build, digests for layers and bundles. So a release that was interrupted goes on
+//! where it stopped, and one of which nothing changed writes nothing.
+//!
+//! What turns out to be damaged (a blob of an earlier build, a layer) is removed and built again, once.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use bundle::{Digest, PackError};
 use serde::Serialize;
 
 use crate::{
-    Error, Problem, Result,
-    build::{
-        buildx::{self, Machine},
-        exclusive::Exclusive,
+    Error, Result,
+    build::exclusive::Exclusive,
+    collect::{
+        Collect,
+        layers::{self, LayerStore},
+        layout::Layout,
     },
-    collect::{self, Collected, layers::LayerStore, layout::Layout, part},
     facts::{Facts, Workspace},
-    pack::{
-        Packed, Packer, Present, hash_file,
-        keys::{self, Signer},
-        manifest::{self, BundleFile},
+    pack::{PackBundle, PackInput, Packed, Packer, Present, collected::Collected, part::expect_empty},
+    plan::{Plan, Step},
+    preflight::{self, Ready},
+    publish::{self, Patience, PublishRelease, Published, Session},
+    request::{Output, Request},
+    system::{
+        files, interrupt,
+        report::{self, Progress},
     },
-    plan::{Output, Plan, Publication, Request, Step, bake, is_bundle_of, plan},
-    preflight,
-    publish::{self, Patience, Published, Session},
-    system::{files, interrupt, report::Progress},
 };
 
 /// What a release left behind.
 #[derive(Clone, Debug, Serialize)]
-pub struct Released {
+pub(crate) struct Released {
     /// The product.
     pub product: String,
     /// The version.
@@ -56,471 +53,182 @@ pub struct Released {
     pub seconds: f64,
 }
 
-/// Reads everything that a plan depends on, and makes it. Changes nothing.
-///
-/// # Errors
-/// What [`Facts::read`] and [`plan`] find wrong.
-pub fn prepare(workspace: &Workspace, request: &Request) -> Result<(Facts, Plan)> {
-    let facts = Facts::read(workspace, &request.version)?;
-    let plan = plan(workspace, &facts, request)?;
-    Ok((facts, plan))
-}
-
-/// Everything that stands against a release, from the repository, the machine and the key.
-///
-/// # Errors
-/// A file that is there cannot be read.
-pub fn preflight(workspace: &Workspace, request: &Request) -> Result<Vec<Problem>> {
-    let mut problems = match prepare(workspace, request) {
-        Ok((_, plan)) => plan.warnings,
-        Err(Error::Problems(problems)) => problems,
-        Err(error) => return Err(error),
-    };
-    problems.extend(preflight::folders(workspace));
-    problems.extend(machine_problems(workspace, request));
-    problems.extend(keys::load(workspace).err().map(|error| keys::problem(&error)));
-    problems.extend(keys::exposed(workspace));
-    Ok(problems)
-}
-
 /// Makes the release.
 ///
 /// # Errors
-/// Anything that stands against it, before anything is done; then what the steps meet. Bundles that
-/// were in `dist/` before stay until better ones are whole.
-pub fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
+/// Everything that blocks it, before anything is done; then what the steps meet. Bundles that were in `dist/` before
+/// stay until better ones are whole.
+pub(crate) fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     let progress = Progress::start();
     interrupt::listen();
     if let Output::Part(folder) = &request.output {
-        part::expect_empty(folder)?;
+        expect_empty(folder)?;
     }
-    // The machine is asked while files and git are read.
-    let (prepared, machine) = thread::scope(|scope| {
-        let machine = scope.spawn(|| machine_problems(workspace, request));
-        (prepare(workspace, request), machine.join())
-    });
-    let mut problems = preflight::folders(workspace);
-    problems.extend(machine.unwrap_or_default());
-    let signer = match request.output {
-        Output::Bundles => {
-            problems.extend(keys::exposed(workspace));
-            keys::load(workspace).map(Some)
-        }
-        Output::Part(_) => Ok(None),
-    };
-    problems.extend(signer.as_ref().err().map(keys::problem));
-    let (facts, plan) = match prepared {
-        Ok(prepared) => prepared,
-        Err(Error::Problems(found)) => return Err(Error::Problems(found.into_iter().chain(problems).collect())),
-        Err(error) => return Err(error),
-    };
-    let (errors, warnings): (Vec<_>, Vec<_>) = problems.into_iter().partition(Problem::is_error);
-    if !errors.is_empty() {
-        return Err(Error::Problems(errors));
-    }
-    for warning in plan.warnings.iter().chain(&warnings) {
-        crate::system::report::note(warning);
+    let Ready {
+        facts,
+        plan,
+        signer,
+        warnings,
+    } = preflight::ready(workspace, request)?;
+    for warning in &warnings {
+        report::note(warning);
     }
     // A wrong token or a missing tag is not found out after an hour of building.
-    let session = match (&request.publish, &facts.git) {
-        (Some(publication), Ok(git)) => Some((
-            Session::open(
-                publication.target.clone(),
-                &plan.version,
-                &git.commit,
-                Patience::default(),
-            )?,
-            publication,
-        )),
-        _ => None,
-    };
+    let mut session = open_session(request, &facts)?;
     let _exclusive = Exclusive::take(workspace)?;
-    let mut execution = Execution {
+    let packer = signer.as_ref().map(|signer| Packer {
         workspace,
         facts: &facts,
+        version: &plan.version,
+        signer,
+    });
+    let line = Line {
+        workspace,
         plan: &plan,
-        signer: signer?,
+        packer: packer.as_ref(),
         progress: &progress,
-        parts: Vec::new(),
-        collected: Collected::default(),
-        files: Vec::new(),
-        present: Present::default(),
-        released: Released {
-            product: plan.product.clone(),
-            version: plan.version.clone(),
-            bundles: Vec::new(),
-            part: None,
-            signed_by: None,
-            substitutes: Vec::new(),
-            published: None,
-            seconds: 0.0,
-        },
-        session,
     };
-    execution.released.signed_by = execution.signer.as_ref().map(|signer| signer.public_key().to_string());
+    let mut present = Present::default();
+    let mut parts = Vec::new();
+    let mut input = PackInput::default();
+    let mut bundles = Vec::new();
+    let mut part = None;
+    let mut published = None;
     for step in &plan.steps {
         interrupt::check()?;
-        execution.execute(step)?;
-    }
-    execution.released.seconds = progress.seconds();
-    Ok(execution.released)
-}
-
-fn machine_problems(workspace: &Workspace, request: &Request) -> Vec<Problem> {
-    if !request.parts.is_empty() {
-        // Merging needs no Docker.
-        return Vec::new();
-    }
-    let platforms = if request.platforms.is_empty() {
-        &workspace.declaration.platforms
-    } else {
-        &request.platforms
-    };
-    preflight::machine(
-        &Machine::inspect(&workspace.state, request.builder.as_deref()),
-        platforms,
-    )
-}
-
-/// A release under way.
-struct Execution<'a> {
-    workspace: &'a Workspace,
-    facts: &'a Facts,
-    plan: &'a Plan,
-    signer: Option<Signer>,
-    progress: &'a Progress,
-    parts: Vec<Layout>,
-    collected: Collected,
-    files: Vec<BundleFile>,
-    present: Present,
-    released: Released,
-    /// Publishing, open before anything is built.
-    session: Option<(Session, &'a Publication)>,
-}
-
-impl Execution<'_> {
-    fn execute(&mut self, step: &Step) -> Result<()> {
         match step {
-            Step::Build {
-                builder,
-                no_cache,
-                bake,
-            } => {
-                self.progress.step("building images");
-                match self.build(bake, builder.as_deref(), *no_cache) {
-                    Err(Error::Build(error)) if !no_cache && buildx::is_damaged_cache(&error) => {
-                        self.progress
-                            .step("the build cache is damaged, as a killed build leaves it; building without it");
-                        self.build(bake, builder.as_deref(), true)
-                    }
-                    built => built,
+            Step::Build(build) => present = build.run(workspace, &progress)?,
+            Step::Import(import) => parts.push(import.run(&progress)?),
+            Step::Collect(collect) => {
+                progress.step(format_args!("collecting {} images", collect.images.len()));
+                if !parts.is_empty() {
+                    present = Present::read(&plan.bundles());
+                }
+                input = line.collect(collect, &parts, std::mem::take(&mut present))?;
+            }
+            Step::Pack(pack) => bundles.push(line.pack(pack, &parts, &mut input)?),
+            Step::Checksums(checksums) => {
+                checksums.run(workspace, &bundles, &input.files)?;
+                LayerStore::of(workspace).prune(&input.collected.blobs())?;
+            }
+            Step::Part(write) => part = Some(write.run(&input.collected, &progress)?),
+            Step::Publish(step) => {
+                if let Some(session) = session.take() {
+                    published = Some(publish_bundles(workspace, step, session, &bundles)?);
                 }
             }
-            Step::Import { part } => {
-                self.progress.step(format_args!("importing {}", part.display()));
-                let scratch = self.workspace.state.join("parts").join(self.parts.len().to_string());
-                let layout = part::import(part, &scratch)?;
-                part::expect_commit(part, &layout, &self.commit()?)?;
-                self.parts.push(layout);
-                Ok(())
-            }
-            Step::Collect { images, .. } => {
-                self.progress.step(format_args!("collecting {} images", images.len()));
-                if !self.parts.is_empty() {
-                    self.present = Present::read(self.plan.steps.iter().filter_map(Step::bundle));
-                }
-                self.collect()
-            }
-            Step::Pack { .. } => self.pack(step),
-            Step::Checksums { path, .. } => {
-                self.checksums(path)?;
-                self.prune()
-            }
-            Step::Part { path } => {
-                self.progress.step(format_args!("writing {}", path.display()));
-                part::write(path, &self.collected, &self.commit()?)?;
-                self.released.part = Some(path.clone());
-                Ok(())
-            }
-            Step::Publish { .. } => self.publish(),
         }
     }
+    Ok(Released {
+        product: plan.product.clone(),
+        version: plan.version.clone(),
+        bundles,
+        part,
+        signed_by: signer.as_ref().map(|signer| signer.public_key().to_string()),
+        substitutes: input.collected.substitutes(),
+        published,
+        seconds: progress.seconds(),
+    })
+}
 
-    /// The commit that is checked out.
-    fn commit(&self) -> Result<String> {
-        let git = self.facts.git.as_ref().map_err(|message| Error::Content {
-            path: self.workspace.root.clone(),
-            message: message.clone(),
-        })?;
-        Ok(git.commit.clone())
-    }
+/// Opens the session in which the release is published in the end, if it is.
+fn open_session(request: &Request, facts: &Facts) -> Result<Option<Session>> {
+    let Some(publication) = &request.publish else {
+        return Ok(None);
+    };
+    let target = publication.target.clone();
+    Session::open(target, &request.version, facts.commit(), Patience::default()).map(Some)
+}
 
-    fn publish(&mut self) -> Result<()> {
-        let Some((session, publication)) = self.session.take() else {
-            return Ok(());
-        };
-        let request = publish::Request {
-            bundles: self.released.bundles.iter().map(|bundle| bundle.path.clone()).collect(),
-            ..publication.request.clone()
-        };
-        let wanted = publish::wanted(self.workspace, &publication.target, &request)?;
-        self.released.published = Some(session.publish(&wanted)?);
-        Ok(())
-    }
+fn publish_bundles(
+    workspace: &Workspace,
+    step: &PublishRelease,
+    session: Session,
+    bundles: &[Packed],
+) -> Result<Published> {
+    let request = publish::Request {
+        bundles: bundles.iter().map(|bundle| bundle.path.clone()).collect(),
+        ..step.publication.request.clone()
+    };
+    let wanted = publish::wanted(workspace, &step.publication.target, &request)?;
+    session.publish(&wanted)
+}
 
-    fn build(&mut self, bake: &bake::BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
-        let empty = bake::empty_folder(self.workspace);
-        fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
-        // BuildKit adds to an index that is there; what an earlier build left must not be taken for this one's.
-        for layout in self.layouts() {
-            remove_if_there(&layout.join("index.json"))?;
-        }
-        let updater = bake::updater_folder(self.workspace);
-        if updater.exists() {
-            fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
-        }
-        // Of registry images, layers are mostly carried as they come.
-        let built = self.workspace.declaration.built_images();
-        let layouts: Vec<_> = built
-            .map(|image| bake::layout_folder(self.workspace, &image.name))
-            .collect();
-        let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
-        let done = AtomicBool::new(false);
-        let present = &mut self.present;
-        let bundles = self.plan.steps.iter().filter_map(Step::bundle);
-        let built = thread::scope(|scope| {
-            scope.spawn(|| store.compress_early(&layouts, &done));
-            scope.spawn(|| *present = Present::read(bundles));
-            let built = buildx::bake(&self.workspace.root, &self.workspace.state, bake, builder, no_cache);
-            done.store(true, Ordering::Relaxed);
-            built
-        });
-        store.remember()?;
-        // A build that Ctrl-C ended fails like any other.
-        interrupt::check()?;
-        built
-    }
+/// What does not change while the steps are executed, for those that may have to go back to an earlier one.
+struct Line<'a> {
+    workspace: &'a Workspace,
+    plan: &'a Plan,
+    /// None where no bundle is made.
+    packer: Option<&'a Packer<'a>>,
+    progress: &'a Progress,
+}
 
-    fn collect(&mut self) -> Result<()> {
+impl Line<'_> {
+    /// Collects what was built or imported. A blob of an earlier build that is damaged is built again, once.
+    fn collect(&self, step: &Collect, parts: &[Layout], mut present: Present) -> Result<PackInput> {
         let mut removed = BTreeSet::new();
         loop {
-            match self.try_collect() {
-                // A file of an earlier build that was damaged since it was made is made again, once.
+            match step.run(self.workspace, parts) {
                 Err(Error::Content { path, .. })
-                    if self.parts.is_empty()
-                        && path.starts_with(&self.workspace.state)
-                        && removed.insert(path.clone()) =>
+                    if parts.is_empty() && path.starts_with(&self.workspace.state) && removed.insert(path.clone()) =>
                 {
                     self.progress
                         .step(format_args!("{} is damaged; making it again", path.display()));
-                    remove_if_there(&path)?;
-                    self.build_again()?;
+                    files::remove_if_there(&path)?;
+                    present = self.build_again(present)?;
                 }
-                other => return other,
+                collected => return self.input(collected?, present),
             }
         }
     }
 
-    fn build_again(&mut self) -> Result<()> {
-        match self.plan.steps.first() {
-            Some(build @ Step::Build { .. }) => self.execute(build),
-            _ => Ok(()),
-        }
-    }
-
-    fn try_collect(&mut self) -> Result<()> {
-        let Plan {
-            version,
-            platforms,
-            pins,
-            stages,
-            ..
-        } = self.plan;
-        self.collected = if self.parts.is_empty() {
-            collect::built(self.workspace, self.facts, version, platforms, pins, stages)?
-        } else {
-            collect::imported(self.workspace, self.facts, version, platforms, &self.parts)?
+    fn input(&self, collected: Collected, present: Present) -> Result<PackInput> {
+        let files = match self.packer {
+            Some(packer) => packer.files(&collected)?,
+            None => Vec::new(),
         };
-        for image in self.collected.images.iter().filter(|image| image.substitute) {
-            self.released.substitutes.push(image.reference());
-        }
-        if let Some(signer) = &self.signer {
-            let keys = keys::public_keys(&self.workspace.declaration, signer);
-            self.files = manifest::files(self.workspace, &self.collected, version, &keys)?;
-        }
-        self.remove_stale_blobs()
-    }
-
-    fn pack(&mut self, step: &Step) -> Result<()> {
-        let packed = match self.try_pack(step) {
-            // A layer that was damaged since it was made is made again, once.
-            Err(Error::Pack(
-                PackError::Blob { digest, .. }
-                | PackError::BlobChanged { digest, .. }
-                | PackError::BlobSize { digest, .. },
-            )) if self.forget(&digest) => {
-                self.progress.step(format_args!("{digest} is damaged; making it again"));
-                self.build_again()?;
-                self.collect()?;
-                self.try_pack(step)?
-            }
-            other => other?,
-        };
-        let name = packed
-            .path
-            .strip_prefix(&self.workspace.root)
-            .unwrap_or(&packed.path)
-            .display();
-        if packed.unchanged {
-            self.progress.step(format_args!("{name} is up to date"));
-        } else {
-            self.progress.step(format_args!(
-                "{name} written, {}",
-                crate::system::report::bytes(packed.size)
-            ));
-        }
-        self.released.bundles.push(packed);
-        Ok(())
-    }
-
-    fn try_pack(&self, step: &Step) -> Result<Packed> {
-        let (
-            Step::Pack {
-                path,
-                archive,
-                platforms,
-                multi_platform,
-            },
-            Some(signer),
-        ) = (step, &self.signer)
-        else {
-            return Err(Error::Key {
-                message: "none is loaded".to_owned(),
-                hint: "cargo xtask keygen".to_owned(),
-            });
-        };
-        let packer = Packer {
-            workspace: self.workspace,
-            facts: self.facts,
-            version: &self.plan.version,
-            collected: &self.collected,
-            files: &self.files,
-            signer,
-            present: &self.present,
-        };
-        packer.pack(path, *archive, platforms, *multi_platform, self.progress)
-    }
-
-    /// Writes the installer beside the bundles, and the checksums of both.
-    fn checksums(&self, path: &Path) -> Result<()> {
-        let mut lines: Vec<_> = self
-            .released
-            .bundles
-            .iter()
-            .map(|bundle| (file_name(&bundle.path), bundle.sha256.clone()))
-            .collect();
-        if let Some(installer) = self.files.iter().find(|file| file.record.name.as_str() == "install.sh")
-            && let bundle::pack::Content::Bytes(script) = &installer.file.content
-        {
-            files::write_atomically(&self.workspace.dist.join("install.sh"), script)?;
-            lines.push(("install.sh".to_owned(), installer.record.sha256.0.hex()));
-        }
-        lines.extend(self.other_bundles(path, &lines)?);
-        lines.sort();
-        let text: String = lines
-            .iter()
-            .map(|(name, sha256)| format!("{sha256}  {name}\n"))
-            .collect();
-        if fs::read_to_string(path).ok().as_deref() == Some(&text) {
-            return Ok(());
-        }
-        files::write_atomically(path, text.as_bytes())
-    }
-
-    /// The lines of `path` for bundles of this version that a release of other platforms left, where they still hold.
-    fn other_bundles(&self, path: &Path, ours: &[(String, String)]) -> Result<Vec<(String, String)>> {
-        let declared = &self.workspace.declaration.platforms;
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let mut others = Vec::new();
-        for (sha256, name) in text.lines().filter_map(|line| line.split_once("  ")) {
-            let bundle = self.workspace.dist.join(name);
-            let is_of_this_version =
-                is_bundle_of(name, &self.workspace.declaration.product, &self.plan.version, declared);
-            let is_ours = ours.iter().any(|(ours, _)| ours == name);
-            if is_of_this_version && !is_ours && bundle.is_file() && hash_file(&bundle)?.0.hex() == sha256 {
-                others.push((name.to_owned(), sha256.to_owned()));
-            }
-        }
-        Ok(others)
-    }
-
-    /// Removes old layers that this release does not use.
-    fn prune(&self) -> Result<()> {
-        let platforms = self
-            .collected
-            .images
-            .iter()
-            .flat_map(|image| image.input.platforms.values());
-        let used = platforms
-            .flat_map(|image| image.blobs().map(|(digest, _)| digest))
-            .collect();
-        LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers).prune(&used)
-    }
-
-    /// Removes `digest` from every store that is ours, so that it is made again.
-    fn forget(&self, digest: &Digest) -> bool {
-        let mut store = LayerStore::open(self.workspace.state.join("layers"), self.workspace.declaration.layers);
-        let ours = self
-            .collected
-            .stores
-            .iter()
-            .filter(|store| store.starts_with(&self.workspace.state));
-        for folder in ours {
-            // What cannot be removed is found damaged again, and reported.
-            fs::remove_file(folder.join("blobs/sha256").join(digest.hex())).ok();
-        }
-        store.forget(digest);
-        self.parts.is_empty()
-    }
-
-    /// Removes what earlier builds left in the layouts, and what no layer of this release is made from.
-    fn remove_stale_blobs(&self) -> Result<()> {
-        if !self.parts.is_empty() {
-            return Ok(());
-        }
-        for folder in self.layouts() {
-            let layout = Layout::open(folder)?;
-            let reachable = collect::reachable(&layout)?;
-            let blobs = layout.folder().join("blobs/sha256");
-            for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
-                let path = entry.map_err(Error::io("read", &blobs))?.path();
-                let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));
-                if stale {
-                    remove_if_there(&path)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn layouts(&self) -> impl Iterator<Item = PathBuf> {
-        use crate::declaration::Image;
-        self.workspace.declaration.images.iter().map(|image| match image {
-            Image::Built(built) => bake::layout_folder(self.workspace, &built.name),
-            Image::Registry(registry) => bake::layout_folder(self.workspace, &registry.reference()),
+        Ok(PackInput {
+            collected,
+            files,
+            present,
         })
     }
-}
 
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
+    /// Packs a bundle. A layer that is damaged is made again, once, and `input` with it.
+    fn pack(&self, step: &PackBundle, parts: &[Layout], input: &mut PackInput) -> Result<Packed> {
+        let packer = self.packer.ok_or_else(|| Error::Key {
+            message: "none is loaded".to_owned(),
+            hint: "cargo xtask keygen".to_owned(),
+        })?;
+        let packed = packer.pack(step, input, self.progress);
+        let Some(digest) = packed.as_ref().err().and_then(damaged_blob) else {
+            return packed;
+        };
+        layers::forget(self.workspace, &input.collected.stores, &digest);
+        let ([], Some(collect)) = (parts, self.plan.collect()) else {
+            return packed;
+        };
+        self.progress.step(format_args!("{digest} is damaged; making it again"));
+        let present = self.build_again(std::mem::take(&mut input.present))?;
+        *input = self.collect(collect, parts, present)?;
+        packer.pack(step, input, self.progress)
+    }
+
+    /// Builds again, if anything is built here at all.
+    fn build_again(&self, present: Present) -> Result<Present> {
+        match self.plan.build() {
+            Some(build) => build.run(self.workspace, self.progress),
+            None => Ok(present),
+        }
     }
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+/// The blob that an error of packing blames, if it blames one.
+fn damaged_blob(error: &Error) -> Option<Digest> {
+    match error {
+        Error::Pack(
+            PackError::Blob { digest, .. } | PackError::BlobChanged { digest, .. } | PackError::BlobSize { digest, .. },
+        ) => Some(*digest),
+        _ => None,
+    }
 }

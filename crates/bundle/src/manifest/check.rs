@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{EnvironmentValue, FileRole, Manifest, PlatformImage};
+use super::document::Manifest;
+use super::image::PlatformImage;
+use super::rules::{EnvironmentValue, FileRole};
 use crate::digest::Digest;
 use crate::text::shorten;
 

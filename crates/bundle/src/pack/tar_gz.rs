@@ -16,9 +16,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::contents::{Contents, file_piece};
 use super::gzip::{StoredMember, compressed_member};
 use super::source::{Chunk, Piece, Source};
-use super::{Contents, file_piece};
 use crate::digest::{Digest, Hasher};
 use crate::error::PackError;
 use crate::names::{IMAGES, MANIFEST, SIGNATURE};

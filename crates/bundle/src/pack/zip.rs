@@ -8,8 +8,8 @@ use std::io::{Seek, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::contents::{Contents, file_piece};
 use super::source::{Source, stream};
-use super::{Contents, file_piece};
 use crate::error::PackError;
 use crate::names::{IMAGES, MANIFEST, SIGNATURE};
 

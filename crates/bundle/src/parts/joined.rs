@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_LIST, PartsError, PartsList, bundle_of_list};
+use super::list::{MAX_LIST, Part, PartsError, PartsList};
 use crate::digest::hash_all;
+use crate::file_name::bundle_of_list;
 
 /// Several readers as one, each of a known size.
 #[derive(Debug)]
@@ -233,7 +234,7 @@ fn read_list(path: &Path) -> Result<PartsList, PartsError> {
 }
 
 /// Every part with its place beside the list.
-fn places<'a>(list: &'a PartsList, path: &'a Path) -> impl Iterator<Item = (&'a super::Part, PathBuf)> {
+fn places<'a>(list: &'a PartsList, path: &'a Path) -> impl Iterator<Item = (&'a Part, PathBuf)> {
     list.parts.iter().map(|part| (part, path.with_file_name(&part.name)))
 }
 

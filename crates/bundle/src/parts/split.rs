@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{FORMAT, MAX_PARTS, Part, PartsError, PartsList, bundle_of_part, list_name, part_name};
+use super::list::{FORMAT, MAX_PARTS, Part, PartsError, PartsList};
 use crate::digest::Hasher;
+use crate::file_name::{bundle_of_part, is_bundle_name, list_name, part_name};
 use crate::stream::{CHUNK, read_full};
 
 /// Why a bundle was not split.
@@ -39,7 +40,7 @@ pub enum SplitError {
 /// [`SplitError`]; there is then no list.
 pub fn split(reader: impl Read, bundle: &str, size: u64, folder: &Path) -> Result<PartsList, SplitError> {
     let list_path = folder.join(list_name(bundle));
-    if super::is_bundle_name(bundle) && size > 0 {
+    if is_bundle_name(bundle) && size > 0 {
         remove(&list_path)?;
     }
     let list = cut(reader, bundle, size, |name, fill| {
@@ -80,7 +81,7 @@ fn cut(
     let name = bundle
         .parse()
         .map_err(|_| PartsError::Bundle(crate::text::shorten(bundle)))?;
-    if !super::is_bundle_name(bundle) {
+    if !is_bundle_name(bundle) {
         return Err(PartsError::Bundle(crate::text::shorten(bundle)).into());
     }
     let mut whole = Hasher::new();

@@ -4,26 +4,17 @@
 //! has been verified, and no entry is read that the manifest does not announce with its size.
 
 use std::collections::HashMap;
-use std::io::Read;
 
 use super::error::VerifyError;
+use super::expect::{Place, expect_digest, expect_size, hash, name_of, small};
 use super::images::check_images;
-use super::located::{Located, Location, Portion};
-use super::{Layers, Origin, Trust};
-use crate::digest::{Digest, Hasher};
+use super::located::{Located, Portion};
+use super::trust::{Layers, Origin, Trust};
+use crate::digest::Digest;
 use crate::manifest::{FileRecord, MAX_MANIFEST_SIZE, Manifest};
 use crate::names::{EntryName, IMAGES, MANIFEST, SIGNATURE};
 use crate::signature::MAX_SIGNATURE_SIZE;
-use crate::stream::each_chunk;
 use crate::tar_entry::Entry;
-
-/// Where a verified content lies, and what it must be.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) location: Location,
-    pub(super) size: u64,
-    pub(super) digest: Digest,
-}
 
 /// All that a verification found out.
 pub(super) struct Findings {
@@ -165,11 +156,6 @@ fn believe(bytes: Vec<u8>, signature: Option<&[u8]>, trust: &Trust<'_>) -> Resul
     })
 }
 
-/// The name of an entry, which must be a safe one.
-pub(super) fn name_of(raw: &[u8]) -> Result<EntryName, VerifyError> {
-    Ok(String::from_utf8_lossy(raw).parse()?)
-}
-
 /// Why `name` is wrong where it stands, after `seen` files of the manifest.
 fn misplaced(manifest: &Manifest, seen: usize, name: &EntryName) -> VerifyError {
     let folded = name.folded();
@@ -203,57 +189,4 @@ fn next_name(manifest: &Manifest, seen: usize) -> String {
         .files
         .get(seen)
         .map_or(IMAGES.to_owned(), |file| file.name.to_string())
-}
-
-pub(super) fn expect_size(name: &str, found: u64, expected: u64) -> Result<(), VerifyError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(VerifyError::Size {
-            name: name.to_owned(),
-            found,
-            expected,
-        })
-    }
-}
-
-/// The digest of what is left of `content`; `progress` is told of each piece.
-pub(super) fn hash(content: &mut Portion<'_>, progress: &dyn Fn(u64)) -> Result<Digest, VerifyError> {
-    let mut hasher = Hasher::new();
-    each_chunk(content, |bytes| {
-        hasher.update(bytes);
-        progress(bytes.len() as u64);
-    })?;
-    Ok(hasher.finish())
-}
-
-pub(super) fn expect_digest(name: &str, found: Digest, expected: Digest) -> Result<(), VerifyError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(VerifyError::Content {
-            name: name.to_owned(),
-            found,
-            expected,
-        })
-    }
-}
-
-/// Reads an entry that fits into memory.
-pub(super) fn small(
-    name: &impl ToString,
-    size: u64,
-    limit: u64,
-    content: &mut impl Read,
-) -> Result<Vec<u8>, VerifyError> {
-    if size > limit {
-        return Err(VerifyError::EntryTooLarge {
-            name: name.to_string(),
-            size,
-            limit,
-        });
-    }
-    let mut bytes = Vec::new();
-    content.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -10,11 +10,11 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-use super::Layers;
-use super::check::{Place, expect_digest, expect_size, small};
 use super::error::VerifyError;
+use super::expect::{Place, expect_digest, expect_size, name_of, small};
 use super::located::{Located, Location, Portion};
 use super::tar::{nothing_follows, walk};
+use super::trust::Layers;
 use crate::digest::{Digest, Hasher, hash_all};
 use crate::image_check::{check_config, check_manifest};
 use crate::manifest::{Manifest, PlatformImage};
@@ -152,7 +152,7 @@ impl<'a> Images<'a> {
 
     fn entry(&mut self, entry: &Entry, content: &mut Portion<'_>) -> Result<(), VerifyError> {
         const DOCUMENTS: [&str; 3] = ["oci-layout", "index.json", "manifest.json"];
-        let name = super::check::name_of(&entry.name)?;
+        let name = name_of(&entry.name)?;
         if let Some(expected) = DOCUMENTS.get(self.documents) {
             if name.as_str() != *expected {
                 let (found, expected) = (inside(name.as_str()), inside(expected));

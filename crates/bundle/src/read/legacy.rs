@@ -12,12 +12,15 @@ use std::ops::ControlFlow;
 
 use semver::Version;
 
-use super::check::{Findings, Place, expect_digest, hash, name_of, small};
+use super::archive::form;
+use super::check::Findings;
 use super::error::VerifyError;
+use super::expect::{Place, expect_digest, hash, name_of, small};
 use super::located::{Located as _, MemberReader, Portion};
 use super::tar::{Visit, nothing_follows, walk_as};
-use super::{Form, Origin, form};
+use super::trust::Origin;
 use crate::digest::Digest;
+use crate::file_name::Archive;
 use crate::manifest::{
     AnyManifest, Backup, DataRule, EnvironmentKey, FileRecord, FileRole, FormatVersion, Health, LegacyManifest,
     MAX_MANIFEST_SIZE, MAX_SIZE, Manifest, ManifestError,
@@ -145,7 +148,7 @@ fn walk_files<S: Read + Seek>(
     source: &mut S,
     mut visit: impl FnMut(&EntryName, u64, &mut Portion<'_>) -> Visit,
 ) -> Result<(), VerifyError> {
-    let Form::TarGz = form(source)? else {
+    let Archive::TarGz = form(source)? else {
         return Err(VerifyError::NotABundle);
     };
     let mut members = MemberReader::new(source, 0);

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use super::bake_file::BakeFile;
 use crate::{
     Error, Result,
-    plan::bake::BakeFile,
     system::{
         files,
         process::{Live, ProcessError, read, run_live},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What is so on this machine.
 #[derive(Clone, Debug, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The version of buildx; the message if it cannot be run.
     pub buildx: Result<Version, String>,
     /// The builder; the message if it cannot be reached.
@@ -35,7 +35,7 @@ pub struct Machine {
 
 /// A buildx builder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Builder {
+pub(crate) struct Builder {
     /// Its name.
     pub name: String,
     /// Its driver: `docker`, `docker-container`, `kubernetes`, `remote`.
@@ -46,7 +46,7 @@ pub struct Builder {
 
 impl Machine {
     /// Asks Docker and the disk. Whatever cannot be found out is part of the answer.
-    pub fn inspect(state: &Path, builder: Option<&str>) -> Self {
+    pub(crate) fn inspect(state: &Path, builder: Option<&str>) -> Self {
         // Each call to docker takes a tenth of a second or more.
         thread::scope(|scope| {
             let buildx = scope.spawn(buildx_version);
@@ -62,11 +62,20 @@ impl Machine {
     }
 }
 
+/// Whether a build may take from the build cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// It may.
+    Used,
+    /// Everything is built anew.
+    Ignored,
+}
+
 /// Builds everything in `bake`, showing BuildKit's progress.
 ///
 /// # Errors
 /// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
-pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, no_cache: bool) -> Result<()> {
+pub(crate) fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, cache: Cache) -> Result<()> {
     let path = state.join("bake.json");
     let value = serde_json::to_value(bake).map_err(|error| Error::Content {
         path: path.clone(),
@@ -82,7 +91,7 @@ pub fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, n
     let sh = shell()?;
     let _dir = sh.push_dir(root);
     let builder = builder.map(|name| format!("--builder={name}"));
-    let no_cache = no_cache.then_some("--no-cache");
+    let no_cache = (cache == Cache::Ignored).then_some("--no-cache");
     let targets = bake.target.keys();
     let command = cmd!(
         sh,
@@ -113,7 +122,7 @@ pub(crate) fn is_damaged_cache(error: &ProcessError) -> bool {
 ///
 /// # Errors
 /// The registry cannot be reached, or does not know the reference.
-pub fn registry_digest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
+pub(crate) fn registry_digest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
     // As JSON: before 0.20, buildx took any other template on the manifest for its own summary.
     let text = imagetools(reference, builder, &["--format", "{{json .Manifest}}"])?;
     let manifest: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -124,7 +133,7 @@ pub fn registry_digest(reference: &str, builder: Option<&str>) -> Result<String,
 ///
 /// # Errors
 /// The registry cannot be reached, or does not know the reference.
-pub fn registry_manifest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
+pub(crate) fn registry_manifest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
     imagetools(reference, builder, &["--raw"])
 }
 

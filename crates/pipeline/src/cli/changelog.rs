@@ -6,7 +6,10 @@ use clap::Args;
 use semver::Version;
 use xshell::Shell;
 
-use super::{out, version, workspace};
+use super::{
+    arguments::{version, workspace},
+    output::out,
+};
 use crate::{
     Error, Result,
     facts::{Facts, changelog, git::Git},

@@ -4,7 +4,10 @@ use std::{env, path::PathBuf};
 
 use clap::Args;
 
-use super::{json, out, workspace};
+use super::{
+    arguments::workspace,
+    output::{json, out},
+};
 use crate::{
     Result,
     publish::{self, Patience, PublishError, Published, Session, Target},

@@ -23,10 +23,11 @@ use oci_spec::image::{Descriptor, MediaType};
 use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::CParameter;
 
+use super::layout::{Layout, digest};
 use crate::{
     Error, Result,
-    collect::layout::{Layout, digest},
     declaration::{Compression, Layers},
+    facts::Workspace,
     system::{files, interrupt},
 };
 
@@ -64,14 +65,14 @@ struct Known {
 }
 
 impl LayerStore {
-    /// The store in `folder`, which need not exist.
-    pub(crate) fn open(folder: impl Into<PathBuf>, settings: Layers) -> Self {
-        let folder = folder.into();
+    /// The store of `workspace`, which need not be there yet.
+    pub(crate) fn of(workspace: &Workspace) -> Self {
+        let folder = workspace.state.join("layers");
         let known =
             files::read_cache::<Known>(&folder.join("layers.json")).map_or_else(BTreeMap::new, |known| known.layers);
         Self {
             folder,
-            settings,
+            settings: workspace.declaration.layers,
             known,
         }
     }
@@ -195,13 +196,6 @@ impl LayerStore {
         }
     }
 
-    /// Removes a blob that turned out to be damaged, so that it is made again.
-    pub(crate) fn forget(&mut self, digest: &Digest) {
-        // A blob that cannot be removed is found damaged again.
-        fs::remove_file(self.blob_path(digest)).ok();
-        self.known.retain(|_, record| record.digest != *digest);
-    }
-
     /// Under which a compressed layer is remembered.
     fn key(&self, diff_id: &Digest, compression: Compression) -> String {
         let encoder = match compression {
@@ -279,6 +273,18 @@ impl LayerStore {
             uncompressed_size,
         })
     }
+}
+
+/// Removes the damaged blob `digest` from those of `stores` that are the release's own, so that it is made again.
+pub(crate) fn forget(workspace: &Workspace, stores: &[PathBuf], digest: &Digest) {
+    let own = stores.iter().filter(|store| store.starts_with(&workspace.state));
+    for folder in own {
+        // What cannot be removed is found damaged again, and reported.
+        fs::remove_file(folder.join("blobs/sha256").join(digest.hex())).ok();
+    }
+    let mut store = LayerStore::of(workspace);
+    fs::remove_file(store.blob_path(digest)).ok();
+    store.known.retain(|_, record| record.digest != *digest);
 }
 
 /// Where a layer in a layout comes from.

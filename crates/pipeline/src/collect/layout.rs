@@ -15,19 +15,14 @@ use bundle::{Digest, Platform};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    pack::annotations::IMAGE_NAME,
+    system::files::{file_name, remove_if_there},
+};
 
 /// Manifests, configurations and indexes are small; larger ones are refused unread.
 const MOST_JSON_BYTES: u64 = 4 << 20;
-
-/// The annotation under which an image's full name is kept, as containerd reads it.
-pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
-
-/// The annotation that marks an image as made from a stand-in.
-pub(crate) const SUBSTITUTE: &str = "org.update-bundle.substitute";
-
-/// The annotation that keeps where a registry image came from.
-pub(crate) const SOURCE: &str = "org.update-bundle.source";
 
 /// The annotation under which BuildKit and containerd keep an image's tag, or its full name.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -252,4 +247,38 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
         });
     }
     fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Removes the blobs that earlier builds left in `layout`.
+///
+/// # Errors
+/// The layout is damaged, or a blob cannot be removed.
+pub(crate) fn remove_stale_blobs(layout: &Layout) -> Result<()> {
+    let reachable = reachable(layout)?;
+    let blobs = layout.folder().join("blobs/sha256");
+    for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
+        let path = entry.map_err(Error::io("read", &blobs))?.path();
+        let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));
+        if stale {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The blobs that `layout` needs; everything else in it is left from earlier builds.
+fn reachable(layout: &Layout) -> Result<Vec<Digest>> {
+    let mut blobs = Vec::new();
+    for image in layout.images()? {
+        blobs.extend(digest(&image.entry));
+        for descriptor in image.manifests.values() {
+            let (manifest, _) = layout.manifest(descriptor)?;
+            for blob in [descriptor, manifest.config()].into_iter().chain(manifest.layers()) {
+                if let Ok(digest) = digest(blob) {
+                    blobs.push(digest);
+                }
+            }
+        }
+    }
+    Ok(blobs)
 }

@@ -5,48 +5,21 @@
 //! are checked against their digests like any layout's.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
 
-use bundle::{BlobStore, Digest, DirStore, Platform, reference::normalise};
+use bundle::{Digest, Platform};
 use oci_spec::image::ImageManifest;
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use super::layout::{Layout, LayoutImage, digest};
 use crate::{
     Error, Problem, Result,
-    collect::{
-        Collected, annotations,
-        layout::{Layout, LayoutImage, digest},
-    },
-    declaration::split_tag,
-    system::{files, interrupt},
+    pack::annotations::{COMMIT, DIRTY, ROLE, UNPINNED},
+    system::{interrupt, report::Progress},
 };
-
-/// The annotation of a part's index with the commit that it was built from.
-const COMMIT: &str = "org.update-bundle.commit";
-
-/// The annotation of a part's index that says that files were not committed.
-const DIRTY: &str = "org.update-bundle.dirty";
-
-/// The annotation of a part's index with the images that no registry's digest pinned, with spaces between.
-const UNPINNED: &str = "org.update-bundle.unpinned";
-
-/// Marks the updater's binaries among the images of a part.
-const ROLE: &str = "org.update-bundle.role";
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const BINARY: &str = "application/vnd.update-bundle.updater.v1";
-
-/// The full name of an image: `postgres:17` is `docker.io/library/postgres:17`.
-pub(crate) fn full_name(reference: &str) -> String {
-    match split_tag(reference) {
-        Some((name, tag)) => format!("{}:{tag}", normalise(name)),
-        None => normalise(reference),
-    }
-}
 
 /// What a part was built from.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,59 +30,6 @@ pub(crate) struct PartOrigin {
     pub dirty: bool,
     /// The images that no registry's digest pinned.
     pub unpinned: Vec<String>,
-}
-
-/// Writes `collected`, built from `commit`, as a part into `folder`, which must be empty or not there.
-///
-/// # Errors
-/// The folder cannot be written, or is not empty; a blob is missing.
-pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Result<()> {
-    expect_empty(folder)?;
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let blobs = folder.join("blobs/sha256");
-    fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-    let store = DirStore::new(collected.stores.clone());
-    let mut entries = Vec::new();
-    for image in &collected.images {
-        let annotations = annotations(image);
-        for (platform, parts) in &image.input.platforms {
-            for (blob, _) in parts.blobs() {
-                copy_blob(&store, &blobs, &blob)?;
-            }
-            entries.push(entry(&parts.manifest, parts.manifest_size, platform, &annotations));
-        }
-    }
-    for (platform, binary) in &collected.updaters {
-        let bytes = fs::read(binary).map_err(Error::io("read", binary))?;
-        let config = b"{}";
-        let manifest = artifact(&bytes, config);
-        for blob in [bytes.as_slice(), config, &manifest] {
-            files::write_atomically(&blobs.join(Digest::of(blob).hex()), blob)?;
-        }
-        let annotations = BTreeMap::from([(ROLE.to_owned(), "updater".to_owned())]);
-        entries.push(entry(
-            &Digest::of(&manifest),
-            manifest.len() as u64,
-            platform,
-            &annotations,
-        ));
-    }
-    let mut annotations = BTreeMap::from([(COMMIT, commit.to_owned())]);
-    if collected.dirty {
-        annotations.insert(DIRTY, "true".to_owned());
-    }
-    if !collected.unpinned.is_empty() {
-        let unpinned: Vec<_> = collected.unpinned.iter().map(String::as_str).collect();
-        annotations.insert(UNPINNED, unpinned.join(" "));
-    }
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": entries,
-        "annotations": annotations,
-    });
-    files::write_atomically(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    files::write_atomically(&folder.join("index.json"), index.to_string().as_bytes())
 }
 
 /// What the part in `layout` was built from.
@@ -126,11 +46,37 @@ pub(crate) fn origin(layout: &Layout) -> Result<PartOrigin> {
     })
 }
 
+/// Unpacks a part that was built elsewhere.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Import {
+    /// The folder, tar or zip file.
+    pub part: PathBuf,
+    /// Where an archive is unpacked.
+    #[serde(skip)]
+    pub(crate) scratch: PathBuf,
+    /// The commit that it must be built from.
+    #[serde(skip)]
+    pub(crate) commit: String,
+}
+
+impl Import {
+    /// Gives the part's layout.
+    ///
+    /// # Errors
+    /// The part cannot be read, is no layout, or was built from another commit.
+    pub(crate) fn run(&self, progress: &Progress) -> Result<Layout> {
+        progress.step(format_args!("importing {}", self.part.display()));
+        let layout = import(&self.part, &self.scratch)?;
+        expect_commit(&self.part, &layout, &self.commit)?;
+        Ok(layout)
+    }
+}
+
 /// Checks that `part`, which is in `layout`, was built from `commit`.
 ///
 /// # Errors
 /// [`Error::Problems`] if it was not, or does not say.
-pub(crate) fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
+fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
     let message = match origin(layout)?.commit {
         Some(found) if found == commit => return Ok(()),
         Some(found) => format!("was built from commit {found}, but {commit} is checked out"),
@@ -140,21 +86,6 @@ pub(crate) fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Resul
     Err(Error::Problems(vec![problem.hint(
         "check out the commit of the parts, or build them again with `cargo xtask build`",
     )]))
-}
-
-/// Checks that a part can be written into `folder`: it is empty, or not there.
-///
-/// # Errors
-/// [`Error::Usage`] if something is in it.
-pub(crate) fn expect_empty(folder: &Path) -> Result<()> {
-    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    if !occupied {
-        return Ok(());
-    }
-    Err(Error::Usage {
-        message: format!("{} is not empty", folder.display()),
-        hint: "name a folder that does not exist yet".to_owned(),
-    })
 }
 
 /// The updater's binary that `image` is, if it is one.
@@ -193,7 +124,7 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
 ///
 /// # Errors
 /// The part cannot be read, is no layout, or holds names that no layout has.
-pub(crate) fn import(part: &Path, scratch: &Path) -> Result<Layout> {
+fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     if part.is_dir() {
         return Layout::open(part);
     }
@@ -283,38 +214,6 @@ fn unpack_file(part: &Path, scratch: &Path, name: &Path, content: &mut impl Read
     Ok(())
 }
 
-fn copy_blob(store: &DirStore, blobs: &Path, blob: &Digest) -> Result<()> {
-    let path = blobs.join(blob.hex());
-    if path.exists() {
-        return Ok(());
-    }
-    let mut from = store.open(blob).map_err(Error::io("read", &path))?;
-    let mut to = files::temporary_beside(&path)?;
-    io::copy(&mut interrupt::Watch(&mut from), &mut to).map_err(interrupt::or_io("write", &path))?;
-    files::persist(to, &path)
-}
-
-fn entry(digest: &Digest, size: u64, platform: &Platform, annotations: &BTreeMap<String, String>) -> Value {
-    let mut value = json!({ "os": platform.os(), "architecture": platform.architecture() });
-    if let Some(variant) = platform.variant() {
-        value["variant"] = json!(variant);
-    }
-    json!({ "mediaType": MANIFEST, "digest": digest, "size": size, "platform": value, "annotations": annotations })
-}
-
-/// The manifest of an artifact with one file (OCI image specification 1.1, "Guidelines for Artifact Usage").
-fn artifact(binary: &[u8], config: &[u8]) -> Vec<u8> {
-    json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": BINARY,
-        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(config), "size": config.len() },
-        "layers": [{ "mediaType": BINARY, "digest": Digest::of(binary), "size": binary.len() }],
-    })
-    .to_string()
-    .into_bytes()
-}
-
 fn refused(part: &Path, message: String) -> Error {
     Error::Image {
         subject: part.display().to_string(),
@@ -324,7 +223,15 @@ fn refused(part: &Path, message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::pack::{
+        collected::Collected,
+        part::{artifact, entry, write},
+    };
 
     fn tar_with(name: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -8,17 +8,37 @@ use bundle::{
     signature::PublicKey,
 };
 
+use serde_json::Value;
+
 use super::{
-    BuildSource, BuiltImage, Compression, Declaration, EnvironmentValue, ExtraFile, Image, PrebuiltBinary, ROOT,
-    RegistryImage, Signing, Updater, VendorStage, raw, split_tag,
+    checked::{
+        BuildSource, BuiltImage, Declaration, EnvironmentValue, ExtraFile, Image, PrebuiltBinary, RegistryImage,
+        Signing, Updater, VendorStage, split_tag,
+    },
+    nearest::nearest,
+    raw::{self, Compression, ROOT},
+    refused,
 };
-use crate::{Problem, problem::nearest};
+use crate::Problem;
+
+impl Declaration {
+    /// Checks `value`, the content of `workspace.metadata.release`.
+    ///
+    /// # Errors
+    /// Every contradiction that was found; for an unknown key or a wrong type, the first one only, since
+    /// nothing behind it can be read.
+    pub fn parse(value: &Value) -> Result<Self, Vec<Problem>> {
+        let raw: raw::Release =
+            serde_path_to_error::deserialize(value).map_err(|error| vec![refused::problem(&error)])?;
+        check(raw)
+    }
+}
 
 /// Checks what serde could read, all of it.
 ///
 /// # Errors
 /// Every contradiction.
-pub(super) fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
+fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
     let mut problems = Problems::default();
     let product = problems.take("product", raw.product.parse::<ProductName>());
     let platforms = platforms(&raw.platforms, &mut problems);

@@ -339,6 +339,15 @@ fn default_bundles() -> Vec<BundleKind> {
     vec![BundleKind::All]
 }
 
+impl From<ArchiveKind> for bundle::Archive {
+    fn from(kind: ArchiveKind) -> Self {
+        match kind {
+            ArchiveKind::TarGz => Self::TarGz,
+            ArchiveKind::Zip => Self::Zip,
+        }
+    }
+}
+
 fn default_archives() -> Vec<ArchiveKind> {
     vec![ArchiveKind::TarGz]
 }
@@ -370,3 +379,6 @@ fn default_minimum_updater() -> Version {
 fn default_lock_file() -> String {
     "release.lock".to_owned()
 }
+
+/// Where the declaration stands; every key's path starts with it.
+pub const ROOT: &str = "workspace.metadata.release";

@@ -1,7 +1,7 @@
 //! Turns what serde refuses into a [`Problem`] with the key's path, what was expected and the nearest name.
 
-use super::ROOT;
-use crate::{Problem, problem::nearest};
+use super::{nearest::nearest, raw::ROOT};
+use crate::Problem;
 
 /// The problem behind a value that does not have the declaration's shape.
 pub(super) fn problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {

@@ -1,6 +1,6 @@
 //! The JSON Schema of the declaration, made from its types.
 
-use crate::declaration::raw::Release;
+use super::raw::Release;
 
 /// The schema's text, as it is checked in under `docs/`.
 pub fn text() -> String {

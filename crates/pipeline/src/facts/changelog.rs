@@ -2,10 +2,12 @@
 
 use std::{fmt::Write, path::Path};
 
+use bundle::tag;
 use semver::Version;
 use xshell::{Shell, cmd};
 
-use crate::{Result, facts::git, system::process::read};
+use super::git;
+use crate::{Result, system::process::read};
 
 /// At most so many commits are listed; more would fill the device's page with noise.
 const MOST_COMMITS: usize = 200;
@@ -25,7 +27,7 @@ const SILENT: [&str; 6] = ["build", "chore", "ci", "docs", "style", "test"];
 /// # Errors
 /// Git fails.
 pub(crate) fn from_commits(sh: &Shell, workspace: &Path, version: &Version) -> Result<String> {
-    let since = git::previous_version_tag(sh, workspace, &format!("v{version}"));
+    let since = git::previous_version_tag(sh, workspace, &tag::of(version));
     let range = since.map_or_else(|| "HEAD".to_owned(), |tag| format!("{tag}..HEAD"));
     let _dir = sh.push_dir(workspace);
     let log = read(cmd!(sh, "git log --no-merges --format=%s {range}"))?;

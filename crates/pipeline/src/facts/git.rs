@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bundle::tag;
 use serde::Serialize;
 use xshell::{Shell, cmd};
 
@@ -37,7 +38,7 @@ impl Git {
             dirty: dirty.lines().map(str::to_owned).collect(),
             version_tags: tags
                 .lines()
-                .filter(|tag| is_version_tag(tag))
+                .filter(|name| tag::version(name).is_some())
                 .map(str::to_owned)
                 .collect(),
         })
@@ -60,10 +61,5 @@ pub(crate) fn previous_version_tag(sh: &Shell, workspace: &Path, releasing: &str
         "git describe --tags --abbrev=0 --match v[0-9]* {exclude} HEAD"
     ))
     .ok()
-    .filter(|tag| is_version_tag(tag))
-}
-
-fn is_version_tag(tag: &str) -> bool {
-    tag.strip_prefix('v')
-        .is_some_and(|version| semver::Version::parse(version).is_ok())
+    .filter(|name| tag::version(name).is_some())
 }

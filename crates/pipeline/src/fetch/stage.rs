@@ -2,19 +2,22 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use crate::plan::stages::{inputs, subject};
 use crate::{
     Error, Result,
-    build::buildx,
+    build::{
+        BakeFile, Target,
+        buildx::{self, Cache},
+    },
     collect::layout::{self, Layout},
     declaration::VendorStage,
     facts::{
-        Facts, Workspace,
+        Facts, Workspace, empty_folder, target_name,
         vendored::{StageInputs, Vendor, VendoredStage},
     },
     plan::{
-        bake::{BakeFile, Target, contexts, empty_folder, no_attestations, oci_output, target_name},
+        contexts, no_attestations, oci_output,
         pins::Pin,
+        stages::{inputs, subject},
     },
     system::report::note,
 };
@@ -67,7 +70,7 @@ pub(crate) fn build(
         bake.target
             .insert(layout_name(stage), target(workspace, stage, pins, network));
     }
-    buildx::bake(&workspace.root, &workspace.state, &bake, builder, false)?;
+    buildx::bake(&workspace.root, &workspace.state, &bake, builder, Cache::Used)?;
     for (stage, made_from) in wanted {
         vendor
             .stages

@@ -16,12 +16,12 @@ use bundle::{
 use jiff::Timestamp;
 use semver::Version;
 
+use super::{collected::Collected, installer};
 use crate::{
     Error, Result,
-    collect::{Collected, expect_digest},
     declaration::{self, Declaration},
     facts::{Facts, Workspace},
-    pack::installer,
+    system::files::{expect_digest, file_name},
 };
 
 /// A file of a bundle with what the manifest says of it.
@@ -244,10 +244,4 @@ fn bundle_file(name: &str, role: FileRole, executable: bool, content: Content) -
         },
         record,
     })
-}
-
-fn file_name(path: &std::path::Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }

@@ -4,81 +4,20 @@
 //! into layout folders that stay: BuildKit then sends only blobs that are not there yet.
 //! Source: buildx documentation, "Bake file reference"; BuildKit, "OCI exporter".
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use bundle::Platform;
 use semver::Version;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 
+use super::{pins::Pin, stages::StagePin};
 use crate::{
+    build::{BakeFile, Target},
     declaration::{BuildSource, BuiltImage, Image, Updater},
-    facts::{Facts, Workspace, vendored},
-    plan::{pins::Pin, stages::StagePin},
+    facts::{Facts, Workspace, empty_folder, layout_folder, target_name, updater_folder, vendored},
 };
 
 /// The target that builds the updater's binaries.
 pub(crate) const UPDATER: &str = "updater-binaries";
-
-/// A bake file, in its JSON form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BakeFile {
-    /// The targets by name.
-    pub target: BTreeMap<String, Target>,
-}
-
-impl BakeFile {
-    /// What `RUN` can reach in each target, as a compose file; nothing where that is the builder's default everywhere.
-    ///
-    /// Before 0.17, buildx ignores a network in every other kind of file (docker/buildx#880, #2671), without a word.
-    pub(crate) fn networks(&self) -> Option<Value> {
-        let networks = self.target.iter().filter_map(|(name, target)| {
-            let network = target.network.as_ref()?;
-            Some((name.clone(), json!({ "build": { "network": network } })))
-        });
-        let services: Map<_, _> = networks.collect();
-        (!services.is_empty()).then(|| json!({ "services": services }))
-    }
-}
-
-/// A target of a bake file; names are the file's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Target {
-    /// The build context's folder.
-    pub context: PathBuf,
-    /// The Dockerfile.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dockerfile: Option<PathBuf>,
-    /// The Dockerfile's text, for images that are taken as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dockerfile_inline: Option<String>,
-    /// The stage.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// The platforms; the builder's own if there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub platforms: Vec<Platform>,
-    /// Build arguments.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub args: BTreeMap<String, String>,
-    /// Named contexts: what base images, and stages that were built beforehand, mean.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub contexts: BTreeMap<String, String>,
-    /// The image's name and tag.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Where the result goes.
-    pub output: Vec<String>,
-    /// Provenance and SBOM attestations hold times, so there are none in images.
-    pub attest: Vec<String>,
-    /// What `RUN` can reach.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<String>,
-}
 
 /// What a build is asked for, beside the declaration.
 #[derive(Clone, Debug)]
@@ -95,21 +34,6 @@ pub(crate) struct BuildRequest<'a> {
     pub offline: bool,
     /// The network of `RUN`, if it is not the builder's default.
     pub network: Option<&'a str>,
-}
-
-/// The folder that an image's layout is exported to.
-pub(crate) fn layout_folder(workspace: &Workspace, image: &str) -> PathBuf {
-    workspace.state.join("images").join(target_name(image))
-}
-
-/// The folder that the updater's binaries are exported to.
-pub(crate) fn updater_folder(workspace: &Workspace) -> PathBuf {
-    workspace.state.join("updater")
-}
-
-/// An empty folder, the context of images that are taken as they are.
-pub(crate) fn empty_folder(workspace: &Workspace) -> PathBuf {
-    workspace.state.join("empty")
 }
 
 /// The bake file for `request`.
@@ -241,30 +165,4 @@ pub(crate) fn no_attestations() -> Vec<String> {
         "type=provenance,disabled=true".to_owned(),
         "type=sbom,disabled=true".to_owned(),
     ]
-}
-
-/// A name that bake accepts as a target's and that can be a folder's, different for different images.
-pub(crate) fn target_name(image: &str) -> String {
-    image
-        .chars()
-        .map(|c| match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => c.to_string(),
-            '_' => "__".to_owned(),
-            other => format!("_{:x}_", u32::from(other)),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn target_names_stay_different() {
-        let names = ["a.b", "a/b", "a:b", "a_b", "a-b", "ab"].map(target_name);
-        let mut unique = names.to_vec();
-        unique.sort();
-        unique.dedup();
-        assert_eq!(unique.len(), names.len(), "{names:?}");
-    }
 }

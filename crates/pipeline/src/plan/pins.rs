@@ -14,7 +14,7 @@ use crate::{
 
 /// A registry image with the bytes that it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// The reference exactly as the compose file or the Dockerfile writes it.
     pub reference: String,
     /// Where its bytes are.
@@ -24,7 +24,7 @@ pub struct Pin {
 /// Where an image's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", rename_all = "lowercase")]
-pub enum Origin {
+pub(crate) enum Origin {
     /// In the registry.
     Registry {
         /// The index's digest.
@@ -57,7 +57,7 @@ impl Pin {
     ///
     /// # Errors
     /// The reference is not locked, or what is vendored is not what is locked.
-    pub fn resolve(reference: &str, lock: &Lock, vendor: &Vendor, offline: bool) -> Result<Self, Problem> {
+    pub(crate) fn resolve(reference: &str, lock: &Lock, vendor: &Vendor, offline: bool) -> Result<Self, Problem> {
         let locked = lock
             .get(reference)
             .ok_or_else(|| Problem::error(reference, "is not in the lock file").hint("cargo xtask lock"))?;
@@ -102,7 +102,7 @@ impl Pin {
     }
 
     /// The named context that makes BuildKit use these bytes for the reference.
-    pub fn context(&self) -> String {
+    pub(crate) fn context(&self) -> String {
         match &self.origin {
             Origin::Registry { digest } => format!("docker-image://{}@{digest}", self.reference),
             Origin::Unpinned => format!("docker-image://{}", self.reference),
@@ -113,7 +113,7 @@ impl Pin {
     }
 
     /// The digest that tells these bytes from others: the registry's where one is known.
-    pub fn digest(&self) -> Option<Digest> {
+    pub(crate) fn digest(&self) -> Option<Digest> {
         match &self.origin {
             Origin::Registry { digest }
             | Origin::Vendored {
@@ -125,7 +125,7 @@ impl Pin {
     }
 
     /// The reference with the registry's digest, where one is known.
-    pub fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         match &self.origin {
             Origin::Registry { digest }
             | Origin::Vendored {
@@ -138,7 +138,7 @@ impl Pin {
     }
 
     /// What the person should know about where the bytes come from.
-    pub fn warning(&self) -> Option<Problem> {
+    pub(crate) fn warning(&self) -> Option<Problem> {
         let reference = &self.reference;
         match &self.origin {
             Origin::Substitute { .. } => Some(Problem::warning(
@@ -162,7 +162,7 @@ impl Pin {
     }
 
     /// Whether the bytes only stand in for what the reference names.
-    pub fn is_substitute(&self) -> bool {
+    pub(crate) fn is_substitute(&self) -> bool {
         matches!(self.origin, Origin::Substitute { .. })
     }
 }

@@ -4,22 +4,26 @@
 //! reads the whole file into memory, does not encode the name, and a retry of it would send nothing. Its retry is not
 //! compiled in; what failed is decided in [`super::retry`].
 
-use std::{fmt, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
+use bundle::tag;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use octocrab::{Octocrab, Page};
-use semver::Version;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{
-    Patience, PublishError, Target,
+    asset::Asset,
+    error::PublishError,
+    failure::{Failure, Reason, causes},
     reconcile::{Found, FoundAsset, FoundRelease},
+    retry::Patience,
+    target::Target,
     upload,
-    wanted::{Asset, Wanted},
+    wanted::Wanted,
 };
-use crate::{Error, system::report::Bar};
+use crate::system::report::Bar;
 
 /// What GitHub asks for where a secondary limit comes without `retry-after`.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -32,33 +36,6 @@ pub(super) struct GitHub {
     /// For the upload host, once it is known.
     uploads: OnceCell<Octocrab>,
     patience: Patience,
-}
-
-/// Why a call did not do what it should.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Waiting may help.
-    Call {
-        /// What was tried.
-        action: &'static str,
-        /// What came of it.
-        reason: Reason,
-    },
-    /// Waiting does not help.
-    Final(PublishError),
-    /// A file on this machine cannot be read.
-    Io(Box<Error>),
-    /// Somebody pressed Ctrl-C.
-    Interrupted,
-}
-
-/// Why waiting may help.
-#[derive(Debug)]
-pub(super) enum Reason {
-    /// The network or the server failed, or something changed meanwhile.
-    Passing(String),
-    /// A limit, for so long.
-    Limited(Duration),
 }
 
 #[derive(Deserialize)]
@@ -98,7 +75,7 @@ impl GitHub {
         loop {
             for release in page.take_items() {
                 if !release.found.draft && !release.prerelease {
-                    found.highest = found.highest.max(version(&release.tag_name));
+                    found.highest = found.highest.max(tag::version(&release.tag_name));
                 }
                 if release.tag_name == tag {
                     found.releases.push(release.found);
@@ -373,24 +350,6 @@ fn limit(status: StatusCode, headers: Option<&HeaderMap>, message: &str) -> Opti
     secondary.then_some(MINUTE)
 }
 
-/// An error and all that is behind it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let message = error.to_string();
-        // Some repeat what is behind them.
-        if !text.contains(message.as_str()) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(message.lines().next().unwrap_or_default());
-        }
-        next = error.source();
-    }
-    text
-}
-
 fn gone_is_none<T: DeserializeOwned>(
     answer: Result<T, Answered>,
     action: &'static str,
@@ -412,37 +371,4 @@ fn client(target: &Target, base: &str) -> Result<Octocrab, PublishError> {
         .personal_token(target.token())
         .build()
         .map_err(wrong)
-}
-
-fn version(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix('v')?).ok()
-}
-
-impl Failure {
-    fn passing(action: &'static str, status: u16, message: &str) -> Self {
-        Self::Call {
-            action,
-            reason: Reason::Passing(format!("GitHub answered {status}: {message}")),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call { action, reason } => write!(f, "could not {action}: {reason}"),
-            Self::Final(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-            Self::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Passing(message) => f.write_str(message),
-            Self::Limited(wait) => write!(f, "GitHub asks to wait {} s", wait.as_secs()),
-        }
-    }
 }

@@ -10,8 +10,8 @@ use bundle::{
     manifest::{ImageRecord, Manifest},
 };
 
-use super::{PublishError, wanted::file_name};
-use crate::declaration::Declaration;
+use super::error::PublishError;
+use crate::{declaration::Declaration, system::files::file_name};
 
 /// What mends an image that is not pinned.
 const PIN: &str = "cargo xtask lock, commit the lock file, and release again";

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use bundle::{Archive, BundleName, tag};
 use semver::Version;
 
-use super::{tag_of, wanted::Asset};
+use super::asset::Asset;
 
 /// GitHub refuses more characters than these.
 const LIMIT: usize = 125_000;
@@ -41,7 +42,7 @@ pub(super) fn write(release: &Release<'_>) -> String {
         version,
         ..
     } = release;
-    let link = format!("{server}/{repository}/commits/{}", tag_of(version));
+    let link = format!("{server}/{repository}/commits/{}", tag::of(version));
     let cut = format!("\n\nMore changes than fit here: [all of them]({link})");
     let room = room.saturating_sub(cut.chars().count());
     let end = whole.char_indices().nth(room).map_or(whole.len(), |(index, _)| index);
@@ -58,18 +59,17 @@ fn instructions(release: &Release<'_>) -> String {
         repository,
         ..
     } = release;
-    let downloads = format!("{server}/{repository}/releases/download/{}", tag_of(version));
+    let downloads = format!("{server}/{repository}/releases/download/{}", tag::of(version));
     let names: Vec<_> = release.assets.iter().map(|asset| asset.name.as_str()).collect();
-    let begins = format!("{product}-update-");
     let mut files: Vec<&str> = names
         .iter()
         .filter_map(|name| name.strip_suffix(bundle::parts::LIST_ENDING).or(Some(name)))
-        .filter(|name| name.starts_with(&begins) && (name.ends_with(".tar.gz") || name.ends_with(".zip")))
+        .filter(|name| BundleName::is_of_product(name, product))
         .collect();
     files.dedup();
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let Some(file) = files.iter().min_by_key(|name| (!name.ends_with(".tar.gz"), name.len())) else {
+    let Some(file) = files.iter().min_by_key(|name| (Archive::of_name(name), name.len())) else {
         return text;
     };
     let in_parts = names.iter().any(|name| *name == bundle::parts::list_name(file));

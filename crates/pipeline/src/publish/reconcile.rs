@@ -15,11 +15,7 @@ use std::fmt;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    PublishError,
-    notes::mark,
-    wanted::{Asset, Wanted},
-};
+use super::{asset::Asset, error::PublishError, notes::mark, wanted::Wanted};
 
 /// What is there of a version: all releases with its tag, published or not.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +51,7 @@ pub(super) struct FoundAsset {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// Make a draft.
     CreateDraft,
     /// Delete a draft of ours that is one too many.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    PublishError,
-    github::{Failure, Reason},
+    error::PublishError,
+    failure::{Failure, Reason},
 };
 use crate::{Error, Result, system::interrupt};
 
 /// How long things may take, and how often they are tried.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// After so many failures without any progress it is given up.
     pub attempts: u32,
     /// The wait after the first failure; it doubles with each.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bundle::names::RepositoryName;
 
-use super::PublishError;
+use super::error::PublishError;
 use crate::declaration::Declaration;
 
 /// GitHub itself, where no other address is given.
@@ -12,7 +12,7 @@ const GITHUB: &str = "https://api.github.com";
 
 /// A repository and the right to write to it.
 #[derive(Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// The API's address, without a slash at its end.
     pub api: String,
     /// Where the repository's pages are.
@@ -30,7 +30,10 @@ impl Target {
     ///
     /// # Errors
     /// No repository is known, two different ones are, or there is no token.
-    pub fn find(declaration: &Declaration, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, PublishError> {
+    pub(crate) fn find(
+        declaration: &Declaration,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, PublishError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let repository = match (&declaration.repository, variable("GITHUB_REPOSITORY")) {
             (Some(declared), Some(given)) if !declared.as_str().eq_ignore_ascii_case(&given) => {

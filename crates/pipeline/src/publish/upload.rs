@@ -21,8 +21,8 @@ use octocrab::OctoBody;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{
-    github::{Failure, Reason},
-    wanted::{Asset, Content},
+    asset::{Asset, Content},
+    failure::{Failure, Reason},
 };
 use crate::{
     Error,

@@ -11,15 +11,20 @@ use std::{
 };
 
 use bundle::{
-    Digest,
     manifest::{AnyManifest, Manifest},
     parts::{DEFAULT_PART_SIZE, list_name, list_parts},
     read::read_manifest,
+    tag,
 };
 use semver::Version;
-use serde::Serialize;
 
-use super::{PublishError, Request, Target, guard, notes, tag_of};
+use super::{
+    asset::{Asset, CHECKSUMS, Content},
+    error::PublishError,
+    guard, notes,
+    request::Request,
+    target::Target,
+};
 use crate::{
     Error, Result,
     facts::Workspace,
@@ -27,19 +32,15 @@ use crate::{
         self,
         sbom::{self, Sbom},
     },
-    pack::hash_file,
     system::interrupt,
 };
-
-/// The name of the file with all checksums.
-const CHECKSUMS: &str = "SHA256SUMS";
 
 /// The most assets of a release.
 const MOST_ASSETS: usize = 1000;
 
 /// What should be there.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The version.
     pub version: Version,
     /// The commit that it was made from.
@@ -58,91 +59,19 @@ pub struct Wanted {
     pub assets: Vec<Asset>,
 }
 
-/// A file of the release.
-#[derive(Clone, Debug, Serialize)]
-pub struct Asset {
-    /// Its name.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// `sha256:` and its SHA-256 in hex, as GitHub writes it.
-    pub digest: String,
-    /// Its media type.
-    pub content_type: &'static str,
-    /// Where its bytes are.
-    #[serde(skip)]
-    pub content: Content,
-}
-
-/// Where an asset's bytes are.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// In a file, or in a piece of one.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Where the piece begins.
-        offset: u64,
-    },
-    /// Here.
-    Bytes(Vec<u8>),
-}
-
 impl Wanted {
-    /// The asset called `name`; the names of [`super::Action`] come from here.
+    /// The asset called `name`; the names of [`super::reconcile::Action`] come from here.
     pub(super) fn asset(&self, name: &str) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.name == name)
     }
 }
 
-impl Asset {
-    /// An asset that is made here.
-    pub(super) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
-        Self {
-            name: name.to_owned(),
-            size: bytes.len() as u64,
-            digest: Digest::of(&bytes).to_string(),
-            content_type: content_type(name),
-            content: Content::Bytes(bytes),
-        }
-    }
-
-    fn of_file(path: &Path) -> Result<Self> {
-        let (digest, size) = hash_file(path)?;
-        let name = file_name(path);
-        Ok(Self {
-            size,
-            digest: digest.to_string(),
-            content_type: content_type(&name),
-            content: Content::File {
-                path: path.to_owned(),
-                offset: 0,
-            },
-            name,
-        })
-    }
-
-    /// Why GitHub would refuse it; none if it would not.
-    fn problem(&self) -> Option<String> {
-        let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
-        if let Some(odd) = self.name.chars().find(|c| !kept(*c)) {
-            return Some(format!("GitHub would change its name, which has a {odd:?}"));
-        }
-        if self.name.starts_with('.') || self.name.ends_with('.') || self.name.is_empty() {
-            return Some("GitHub would change its name, which begins or ends with a dot".to_owned());
-        }
-        if self.size == 0 {
-            return Some("it is empty, which GitHub refuses".to_owned());
-        }
-        (self.size > DEFAULT_PART_SIZE).then(|| {
-            let size = crate::system::report::bytes(self.size);
-            format!("it has {size}, and GitHub takes less than 2 GiB")
-        })
-    }
-}
-
-/// See [`super::wanted()`].
-pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
+/// What the bundles and the declaration want published, checked.
+///
+/// # Errors
+/// A bundle is damaged, a stand-in, not of one version with the others, or too large in a way that cannot be mended; a
+/// name or size is one that GitHub refuses.
+pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
     let manifests = manifests(&request.bundles)?;
     let Some((_, first)) = manifests.first() else {
         return Err(PublishError::Mixed("no bundle was given".to_owned()).into());
@@ -195,7 +124,7 @@ pub(super) fn collect(workspace: &Workspace, target: &Target, request: &Request)
     Ok(Wanted {
         version: first.version.clone(),
         commit,
-        tag: tag_of(&first.version),
+        tag: tag::of(&first.version),
         title: format!("{} {}", first.product, first.version),
         notes: notes::write(&release),
         prerelease: !first.version.pre.is_empty(),
@@ -277,23 +206,10 @@ fn expect_assets(assets: &[Asset]) -> Result<(), PublishError> {
     Ok(())
 }
 
-fn content_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
-        "gz" => "application/gzip",
-        "zip" => "application/zip",
-        "json" => "application/json",
-        "sh" => "text/x-shellscript",
-        _ if name == CHECKSUMS => "text/plain",
-        _ => "application/octet-stream",
-    }
-}
-
-pub(super) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use bundle::Digest;
+
     use super::*;
 
     fn problem(name: &str, size: u64) -> String {

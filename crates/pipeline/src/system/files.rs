@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use bundle::Digest;
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
@@ -67,4 +68,41 @@ fn permissions() -> fs::Permissions {
 /// For caches only: what cannot be read is made again.
 pub(crate) fn read_cache<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// SHA-256 and size of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    bundle::hash_all(file).map_err(Error::io("read", path))
+}
+
+/// Checks a declared file against the SHA-256 that is declared for it.
+///
+/// # Errors
+/// It cannot be read, or has another digest.
+pub(crate) fn expect_digest(path: &Path, expected: &str) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let (found, _) = bundle::hash_all(file).map_err(Error::io("read", path))?;
+    if found.hex() == expected.to_lowercase() {
+        return Ok(());
+    }
+    Err(Error::Content {
+        path: path.to_owned(),
+        message: format!("has the SHA-256 {}, declared is {expected}", found.hex()),
+    })
+}
+
+/// The last part of `path`; empty if it has none.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

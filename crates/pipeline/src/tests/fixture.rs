@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bundle::Digest;
+use bundle::{Digest, Platform};
 use serde_json::{Value, json};
 
 use crate::{
+    Problem,
     declaration::Declaration,
     facts::{
         Facts, Workspace,
         dockerfile::Dockerfile,
         git::Git,
         lock_file::{Lock, LockSource, LockedImage},
-        vendored::{Vendor, VendoredImage},
+        vendored::{Vendor, VendoredImage, VendoredStage},
     },
+    plan::{pins::Pin, stages::inputs},
 };
 
 /// The image that [`DOCKERFILE`] starts from.
@@ -93,4 +95,24 @@ pub(crate) fn base(source: &[u8]) -> VendoredImage {
         layout: Path::new("/acme/dist/vendor/images/rust").to_owned(),
         platforms: Vec::new(),
     }
+}
+
+/// The stage `toolchain` as it was vendored from `facts`.
+pub(crate) fn vendored(declaration: &Declaration, facts: &Facts) -> VendoredStage {
+    let pins = pins(facts).unwrap();
+    let substitute = pins.iter().any(Pin::is_substitute);
+    VendoredStage {
+        dockerfile: "Dockerfile".into(),
+        stage: "toolchain".to_owned(),
+        made_from: inputs(declaration, facts, &pins, &declaration.vendor_stages[0]).unwrap(),
+        substitute,
+        digest: Digest::of(b"stage"),
+        layout: "/acme/dist/vendor/stages/toolchain".into(),
+        platform: Platform::host(),
+    }
+}
+
+/// The pinned [`BASE`].
+pub(crate) fn pins(facts: &Facts) -> Result<Vec<Pin>, Problem> {
+    Ok(vec![Pin::resolve(BASE, &facts.lock, &facts.vendor, true)?])
 }

@@ -1,9 +1,9 @@
-//! Stages that need a network, for releases without one: built beforehand by [`build`], then used in their place.
+//! Stages that need a network, for releases without one: built beforehand by [`crate::fetch`], then used in their place.
 //!
 //! BuildKit lets a named context take the place of a stage that has its name. Such a stage was built once, for the
-//! machine that builds, without arguments and without a build context; [`check`] refuses stages for which that would
-//! give another result. [`resolve`] finds what was saved, and refuses what was made from something else than is here
-//! now. Neither does any input or output.
+//! machine that builds, without arguments and without a build context; [`crate::preflight`] refuses stages for which that
+//! would give another result. [`resolve`] finds what was saved, and refuses what was made from something else than is
+//! here now. Does no input or output.
 //! Source: Dockerfile frontend of BuildKit, `dockerfile2llb`, "namedContext"; buildx, "Additional build contexts".
 
 #[cfg(test)]
@@ -14,24 +14,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 use bundle::{Digest, Platform};
 use serde::Serialize;
 
+use super::pins::Pin;
 use crate::{
     Problem,
-    declaration::{Declaration, ROOT, VendorStage},
-    facts::{
-        Facts,
-        dockerfile::{Dockerfile, Stage},
-        vendored::StageInputs,
-    },
-    plan::pins::Pin,
-    preflight::no_stage,
+    declaration::{Declaration, VendorStage},
+    facts::{Facts, vendored::StageInputs},
 };
-
-/// Arguments that BuildKit sets differently for each platform.
-const PLATFORM_ARGS: [&str; 4] = ["TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT"];
 
 /// A stage that is not built, but taken from where it was saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StagePin {
+pub(crate) struct StagePin {
     /// The Dockerfile, relative to the workspace.
     pub dockerfile: PathBuf,
     /// The stage's name.
@@ -48,12 +40,12 @@ pub struct StagePin {
 
 impl StagePin {
     /// The named context that takes the stage's place.
-    pub fn context(&self) -> String {
+    pub(crate) fn context(&self) -> String {
         format!("oci-layout://{}@{}", self.layout.display(), self.digest)
     }
 
     /// What the person should know about it.
-    pub fn warning(&self) -> Option<Problem> {
+    pub(crate) fn warning(&self) -> Option<Problem> {
         // A warning only: the builder may be another machine.
         let host = Platform::host();
         (self.platform != host).then(|| {
@@ -131,83 +123,6 @@ fn difference(then: &StageInputs, now: &StageInputs) -> Option<String> {
     references
         .find(|reference| then.images.get(*reference) != now.images.get(*reference))
         .map(|reference| format!("is stale: it was vendored on another {reference} than is used now"))
-}
-
-/// Refuses stages that would be something else when they are built beforehand.
-pub(crate) fn check(declaration: &Declaration, facts: &Facts) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, declared) in declaration.vendor_stages.iter().enumerate() {
-        let key = format!("vendor-stages[{index}].stage");
-        // A Dockerfile that is not there is a problem already.
-        let Some(file) = facts.dockerfiles.get(&declared.dockerfile) else {
-            continue;
-        };
-        if !file.has_target(&declared.stage) {
-            problems.push(no_stage(&key, &declared.dockerfile, file, &declared.stage));
-            continue;
-        }
-        let refused = |(message, hint): (String, &str)| Problem::error(format!("{ROOT}.{key}"), message).hint(hint);
-        problems.extend(obstacles(declaration, file, declared).into_iter().map(refused));
-    }
-    problems
-}
-
-/// What makes a stage depend on more than its Dockerfile and its images, each with what mends it.
-fn obstacles(declaration: &Declaration, file: &Dockerfile, declared: &VendorStage) -> Vec<(String, &'static str)> {
-    let mut obstacles = Vec::new();
-    let stages = file.with_sources(&declared.stage);
-    let name = &declared.stage;
-    let called = |stage: &Stage| stage.name.clone().unwrap_or_else(|| stage.from.clone());
-    for stage in &stages {
-        let is_itself = stage.name.as_ref() == Some(name);
-        let from_image = file.base_images.contains(&stage.from);
-        if (is_itself || from_image) && !is_pinned_to_the_builder(stage) {
-            let message = format!(
-                "\"{}\" is built for every platform, and a vendored stage for the machine that builds only",
-                called(stage)
-            );
-            obstacles.push((message, "start it with `FROM --platform=$BUILDPLATFORM`"));
-        }
-        if stage.reads_context {
-            let message = format!(
-                "\"{}\" reads the build context, and a vendored stage has none",
-                called(stage)
-            );
-            obstacles.push((
-                message,
-                "move what copies or mounts files into a stage that starts from this one",
-            ));
-        }
-        if let Some(arg) = stage.args.iter().find(|arg| PLATFORM_ARGS.contains(&arg.as_str())) {
-            let message = format!(
-                "\"{}\" uses {arg}, and a vendored stage is the same for all platforms",
-                called(stage)
-            );
-            obstacles.push((message, "move what needs it into a stage that starts from this one"));
-        }
-    }
-    let args = stages.iter().flat_map(|stage| &stage.args).chain(&file.args);
-    let args: Vec<_> = args.collect();
-    let same_file = declaration
-        .built_images()
-        .filter(|image| image.build.dockerfile == declared.dockerfile);
-    for image in same_file {
-        if let Some(arg) = image.args.keys().find(|arg| args.contains(arg)) {
-            let message = format!(
-                "\"{name}\" takes the argument {arg} of {}, and a vendored stage is built without arguments",
-                image.name
-            );
-            obstacles.push((
-                message,
-                "declare the argument in a later stage, or give it its value in the Dockerfile",
-            ));
-        }
-    }
-    obstacles
-}
-
-fn is_pinned_to_the_builder(stage: &Stage) -> bool {
-    matches!(stage.platform.as_deref(), Some("$BUILDPLATFORM" | "${BUILDPLATFORM}"))
 }
 
 /// How messages call a stage.

@@ -4,38 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Result,
-    facts::vendored::VendoredStage,
-    plan::{Output, Request, plan},
-    tests::fixture::{BASE, DOCKERFILE, base, declaration, facts, workspace},
+    facts::dockerfile::Dockerfile,
+    tests::fixture::{DOCKERFILE, base, declaration, facts, pins, vendored, workspace},
 };
-
-/// The problems of the declared stages in `dockerfile`, as text.
-fn check_stages(dockerfile: &str, change: impl FnOnce(&mut Value)) -> String {
-    let mut value = declaration();
-    change(&mut value);
-    let problems = check(&workspace(&value).declaration, &facts(dockerfile));
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// Everything that was vendored from `facts`.
-fn vendored(declaration: &Declaration, facts: &Facts) -> VendoredStage {
-    let pins = pins(facts).unwrap();
-    let substitute = pins.iter().any(Pin::is_substitute);
-    VendoredStage {
-        dockerfile: "Dockerfile".into(),
-        stage: "toolchain".to_owned(),
-        made_from: inputs(declaration, facts, &pins, &declaration.vendor_stages[0]).unwrap(),
-        substitute,
-        digest: Digest::of(b"stage"),
-        layout: "/acme/dist/vendor/stages/toolchain".into(),
-        platform: Platform::host(),
-    }
-}
-
-fn pins(facts: &Facts) -> Result<Vec<Pin>, Problem> {
-    Ok(vec![Pin::resolve(BASE, &facts.lock, &facts.vendor, true)?])
-}
 
 /// What a release without a network says of a stage that was vendored, after `change`.
 fn after(change: impl FnOnce(&mut Value, &mut Facts)) -> String {
@@ -111,88 +82,6 @@ fn a_stage_that_was_built_on_a_stand_in_says_so() {
     facts.vendor.stages = vec![vendored(&declaration, &facts)];
     let (found, _) = resolve(&declaration, &facts, &pins(&facts).unwrap());
     assert!(found[0].substitute);
-}
-
-#[test]
-fn a_misspelt_stage_is_named_with_the_right_one() {
-    let text = check_stages(DOCKERFILE, |value| {
-        value["vendor-stages"][0]["stage"] = json!("toolchian");
-    });
-    let expected = "error: workspace.metadata.release.vendor-stages[0].stage: Dockerfile has no stage \"toolchian\"\n  \
-                    hint: did you mean `toolchain`?";
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn a_stage_that_is_more_than_its_dockerfile_and_images_is_refused() {
-    let pinned = "FROM --platform=$BUILDPLATFORM";
-    for (dockerfile, expected) in [
-        ("FROM rust:1-trixie AS toolchain", "is built for every platform"),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nCOPY a b\n"),
-            "reads the build context",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nRUN --mount=target=/src ls\n"),
-            "reads the build context",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie AS toolchain\nARG TARGETARCH\n"),
-            "uses TARGETARCH",
-        ),
-        (
-            &format!("FROM rust:1-trixie AS first\n{pinned} scratch AS toolchain\nCOPY --from=first / /\n"),
-            "\"first\" is built for every platform",
-        ),
-        (
-            &format!("{pinned} rust:1-trixie\nCOPY . .\n{pinned} scratch AS toolchain\nCOPY --from=0 / /\n"),
-            "\"rust:1-trixie\" reads the build context",
-        ),
-    ] {
-        let text = check_stages(dockerfile, |_| {});
-        assert!(text.contains(expected), "{dockerfile}\n{text}");
-    }
-    let text = check_stages(&format!("ARG TAG=1\n{pinned} rust:1-trixie AS toolchain\n"), |value| {
-        value["images"][0]["args"] = json!({ "TAG": "2" });
-    });
-    assert!(text.contains("takes the argument TAG of acme-web"), "{text}");
-    assert_eq!(check_stages(DOCKERFILE, |_| {}), "");
-}
-
-/// The plan for a release without a network, as text, or what stands against it.
-fn planned(facts: &Facts, offline: bool) -> String {
-    let request = Request {
-        version: semver::Version::new(1, 0, 0),
-        platforms: Vec::new(),
-        builder: None,
-        offline,
-        no_cache: false,
-        network: None,
-        parts: Vec::new(),
-        zip: false,
-        allow_dirty: false,
-        output: Output::Bundles,
-        publish: None,
-    };
-    match plan(&workspace(&declaration()), facts, &request) {
-        Ok(plan) => plan.to_string(),
-        Err(error) => error.to_string(),
-    }
-}
-
-#[test]
-fn the_plan_says_which_stage_is_not_built() {
-    let mut facts = facts(DOCKERFILE);
-    facts.vendor.stages = vec![vendored(&workspace(&declaration()).declaration, &facts)];
-    let stage = format!(
-        "  stage toolchain of Dockerfile is oci-layout:///acme/dist/vendor/stages/toolchain@{}\n",
-        Digest::of(b"stage")
-    );
-    assert!(planned(&facts, true).contains(&stage), "{}", planned(&facts, true));
-    // With a network it is built like any other.
-    assert!(!planned(&facts, false).contains("stage toolchain"));
-    facts.vendor.stages.clear();
-    assert!(planned(&facts, true).contains("stage toolchain of Dockerfile: is not vendored"));
 }
 
 #[test]

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use super::{
     Patience, Published, Session, Target,
+    asset::{Asset, Content},
     notes::mark,
-    wanted::{Asset, Content, Wanted},
+    wanted::Wanted,
 };
 use crate::{Result, tests::fixture};
 

@@ -1,7 +1,7 @@
 //! Bad input: one clear error each, and nothing half done.
 
 use super::{REPOSITORY, Site};
-use crate::publish::{Session, wanted::Asset};
+use crate::publish::{Session, asset::Asset};
 
 /// Publishes as `token` in `repository`; gives the error and its exit code, and sees to it that nothing was made.
 fn error(site: &Site, token: &str, repository: &str) -> (String, u8) {
