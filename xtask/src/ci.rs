@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use xshell::{Shell, cmd};
 
 use crate::{
+    architecture,
     cargo::by_hand,
     setup::{self, Mode},
 };
@@ -36,6 +37,8 @@ enum Check {
     Setup,
     /// rustfmt
     Format,
+    /// Imports run down only, and no files import each other in a circle
+    Architecture,
     /// clippy, without any warning
     Lint,
     /// Unit and integration tests
@@ -133,6 +136,7 @@ impl Check {
         match self {
             Self::Setup => setup(root, Mode::Execute)?,
             Self::Format => cmd!(sh, "cargo fmt --all -- --check").run()?,
+            Self::Architecture => architecture::check(root)?,
             Self::Lint => by_hand(cmd!(
                 sh,
                 "cargo clippy --workspace --all-targets --quiet -- -D warnings"
