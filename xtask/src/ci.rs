@@ -91,7 +91,10 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     for (check, outcome) in &outcomes {
         match outcome {
             Outcome::Passed(time) => eprintln!("passed   {check} ({:.0} s)", time.as_secs_f64()),
-            Outcome::Failed(error) => eprintln!("FAILED   {check}: {error:#}"),
+            Outcome::Failed(error) => {
+                let error = format!("{error:#}");
+                eprintln!("FAILED   {check}: {}", error.lines().next().unwrap_or_default());
+            }
             Outcome::NotRun => eprintln!("not run  {check}"),
         }
     }

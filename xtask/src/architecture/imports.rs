@@ -26,9 +26,10 @@ pub(super) struct Import {
 }
 
 /// Where a path leads.
-enum Target<'a> {
+enum Target {
     Module,
-    Item(&'a Path),
+    /// The name of what the file defines.
+    Item(String),
 }
 
 /// All imports between files that start in `tree`, each name once, at its first line.
@@ -41,7 +42,7 @@ pub(super) fn of(tree: &Tree, libraries: &Libraries<'_>) -> Vec<Import> {
         for (path, line, is_glob) in uses.chain(paths) {
             let target = start(tree, id, path, libraries, 0);
             let (to, name) = match target {
-                Some((_, Target::Item(file))) => (file, path.join("::")),
+                Some((file, Target::Item(name))) => (file, name),
                 Some((module, Target::Module)) if is_glob => (module, format!("{}::*", path.join("::"))),
                 _ => continue,
             };
@@ -79,7 +80,7 @@ fn start<'a>(
     path: &[String],
     libraries: &Libraries<'a>,
     depth: usize,
-) -> Option<(&'a Path, Target<'a>)> {
+) -> Option<(&'a Path, Target)> {
     let module = tree.modules.get(id)?;
     let (first, rest) = path.split_first()?;
     if depth > DEEPEST {
@@ -110,12 +111,12 @@ fn walk<'a>(
     path: &[String],
     libraries: &Libraries<'a>,
     depth: usize,
-) -> Option<(&'a Path, Target<'a>)> {
+) -> Option<(&'a Path, Target)> {
     let module = tree.modules.get(id)?;
     let Some((name, rest)) = path.split_first() else {
         return Some((&module.file, Target::Module));
     };
-    step(tree, id, name, rest, libraries, depth).or(Some((&module.file, Target::Item(&module.file))))
+    step(tree, id, name, rest, libraries, depth).or(Some((&module.file, Target::Item(name.clone()))))
 }
 
 /// What `name` is in a module, and what `rest` is in that; `None` if the module does not know the name.
@@ -126,20 +127,20 @@ fn step<'a>(
     rest: &[String],
     libraries: &Libraries<'a>,
     depth: usize,
-) -> Option<(&'a Path, Target<'a>)> {
+) -> Option<(&'a Path, Target)> {
     let module = tree.modules.get(id)?;
     if depth > DEEPEST {
         return None;
     }
-    let item = Some((module.file.as_path(), Target::Item(module.file.as_path())));
+    let item = || Some((module.file.as_path(), Target::Item(name.to_owned())));
     if rest.is_empty() && module.items.contains(name) {
-        return item;
+        return item();
     }
     if let Some(child) = module.children.get(name) {
         return walk(tree, *child, rest, libraries, depth);
     }
     if module.items.contains(name) {
-        return item;
+        return item();
     }
     // `use name;` and a path that begins with its own alias lead nowhere new.
     let renamed = module
@@ -154,16 +155,16 @@ fn step<'a>(
     }
     for glob in module.uses.iter().filter(|one| one.alias == "*") {
         let path = [glob.path.as_slice(), &[name.to_owned()]].concat();
-        let Some((file, Target::Item(defined))) = start(tree, id, &path, libraries, depth + DEEPEST / 2) else {
+        let Some((file, Target::Item(_))) = start(tree, id, &path, libraries, depth + DEEPEST / 2) else {
             continue;
         };
         // A module to which the name was only attributed need not have it.
         let knows = tree
             .modules
             .iter()
-            .any(|module| module.file == defined && module.items.contains(name));
+            .any(|module| module.file == file && module.items.contains(name));
         if knows {
-            return Some((file, Target::Item(defined)));
+            return Some((file, Target::Item(name.to_owned())));
         }
     }
     None
@@ -177,7 +178,7 @@ fn start_outer<'a>(
     alias: &str,
     libraries: &Libraries<'a>,
     depth: usize,
-) -> Option<(&'a Path, Target<'a>)> {
+) -> Option<(&'a Path, Target)> {
     match path.split_first() {
         Some((first, rest)) if first == alias => {
             let module = tree.modules.get(id)?;

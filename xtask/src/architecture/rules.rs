@@ -85,7 +85,7 @@ pub(super) fn floors(rules: &Crate, source: &Path, imports: &[Import]) -> Vec<Fi
         let (Some(from), Some(to)) = (room(source, &import.from), room(source, &import.to)) else {
             continue;
         };
-        if from == to {
+        if from == to || rules.gathers.contains(&from.as_str()) {
             continue;
         }
         for room in [&from, &to] {
