@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use xshell::{Shell, cmd};
 
 use crate::{
+    architecture,
     cargo::by_hand,
     setup::{self, Mode},
 };
@@ -36,6 +37,8 @@ enum Check {
     Setup,
     /// rustfmt
     Format,
+    /// Imports run down only, and no files import each other in a circle
+    Architecture,
     /// clippy, without any warning
     Lint,
     /// Unit and integration tests
@@ -88,7 +91,10 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     for (check, outcome) in &outcomes {
         match outcome {
             Outcome::Passed(time) => eprintln!("passed   {check} ({:.0} s)", time.as_secs_f64()),
-            Outcome::Failed(error) => eprintln!("FAILED   {check}: {error:#}"),
+            Outcome::Failed(error) => {
+                let error = format!("{error:#}");
+                eprintln!("FAILED   {check}: {}", error.lines().next().unwrap_or_default());
+            }
             Outcome::NotRun => eprintln!("not run  {check}"),
         }
     }
@@ -136,6 +142,7 @@ impl Check {
         match self {
             Self::Setup => setup(root, Mode::Execute)?,
             Self::Format => cmd!(sh, "cargo fmt --all -- --check").run()?,
+            Self::Architecture => architecture::check(root)?,
             Self::Lint => by_hand(cmd!(
                 sh,
                 "cargo clippy --workspace --all-targets --quiet -- -D warnings"

@@ -31,24 +31,24 @@ const MIGRATIONS: [Migration; 3] = [
     Migration {
         name: "datapoints",
         oldest_reader: 1,
-        sql: include_str!("migrations/0001_datapoints.sql"),
+        sql: include_str!("0001_datapoints.sql"),
     },
     Migration {
         name: "stored_by",
         oldest_reader: 1,
-        sql: include_str!("migrations/0002_stored_by.sql"),
+        sql: include_str!("0002_stored_by.sql"),
     },
     Migration {
         name: "stored_by_required",
         oldest_reader: 2,
-        sql: include_str!("migrations/0003_stored_by_required.sql"),
+        sql: include_str!("0003_stored_by_required.sql"),
     },
 ];
 
 const BROKEN: Migration = Migration {
     name: "broken",
     oldest_reader: NEWEST,
-    sql: include_str!("migrations/broken.sql"),
+    sql: include_str!("broken.sql"),
 };
 
 /// Why the schema cannot be worked on.

@@ -15,16 +15,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn routes() -> Router {
     let file = |kind: &'static str, text: &'static str| get(async move || ([(header::CONTENT_TYPE, kind)], text));
     Router::new()
-        .route("/", file("text/html; charset=utf-8", include_str!("page/index.html")))
-        .route(
-            "/style.css",
-            file("text/css; charset=utf-8", include_str!("page/style.css")),
-        )
+        .route("/", file("text/html; charset=utf-8", include_str!("index.html")))
+        .route("/style.css", file("text/css; charset=utf-8", include_str!("style.css")))
         .route(
             "/page.js",
-            file("text/javascript; charset=utf-8", include_str!("page/page.js")),
+            file("text/javascript; charset=utf-8", include_str!("page.js")),
         )
-        .route("/icon.svg", file("image/svg+xml", include_str!("page/icon.svg")))
+        .route("/icon.svg", file("image/svg+xml", include_str!("icon.svg")))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
 }
 
