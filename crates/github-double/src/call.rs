@@ -10,13 +10,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Host, Shared,
-    answer::{Body, Cut, broken, full, number, respond, set},
-    api::{self, Answer, Call, Path},
+    Host,
+    api::{self, Answer, Call},
+    body::{Body, Cut, broken, full, number, respond, set},
     description::{self, Exchange},
     fault::Struck,
-    lock,
     log::Entry,
+    path::Path,
+    shared::{Shared, lock},
     uploads::{self, Uploaded},
     world::{Caller, Refusal, Verdict, hex, now},
 };

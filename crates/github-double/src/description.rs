@@ -11,7 +11,7 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::{api::Path, lock};
+use crate::{path::Path, shared::lock};
 
 static DESCRIPTION: LazyLock<Description> = LazyLock::new(Description::load);
 

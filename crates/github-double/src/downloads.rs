@@ -10,8 +10,8 @@ use hyper::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    api::Path,
     json,
+    path::Path,
     world::{Asset, Caller, Origins, Refusal, State, World, hex},
 };
 

@@ -19,40 +19,36 @@
 
 mod answer;
 mod api;
+mod body;
 mod call;
 mod description;
 mod downloads;
 mod fault;
 mod json;
 mod log;
+mod path;
 mod send;
 mod serve;
+mod shared;
 mod uploads;
 mod world;
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 pub use fault::{Break, Effect, Event, Fault};
 pub use log::{Host, Request};
 pub use world::{Access, Asset, Commit, Draft, Limits, MakeLatest, Release, Repository, State, World};
 
+use self::shared::{Shared, lock};
+
 /// A running double. It ends when this is dropped.
 #[derive(Debug)]
 pub struct GitHub {
     shared: Arc<Shared>,
     _server: serve::Server,
-}
-
-/// What the listeners and the tests share.
-#[derive(Debug)]
-struct Shared {
-    world: Mutex<World>,
-    faults: Mutex<Vec<Fault>>,
-    log: Mutex<Vec<log::Entry>>,
-    violations: Mutex<Vec<String>>,
 }
 
 impl GitHub {
@@ -127,9 +123,4 @@ impl GitHub {
     pub fn violations(&self) -> Vec<String> {
         lock(&self.shared.violations).clone()
     }
-}
-
-/// A poisoned lock is a test's panic while it held the world; what it guards is still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

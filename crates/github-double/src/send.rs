@@ -11,12 +11,11 @@ use hyper::{
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::{
-    Shared,
-    answer::{Body, Cut, respond},
+    body::{Body, Cut, respond},
     downloads::Slice,
     fault::{Break, BreakAfter, Struck},
-    lock,
     log::Entry,
+    shared::{Shared, lock},
 };
 
 /// Sends a slice of an asset, unless a fault has it otherwise.

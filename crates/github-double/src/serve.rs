@@ -9,7 +9,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{Host, Shared, answer::answer, world::Origins};
+use crate::{Host, answer::answer, shared::Shared, world::Origins};
 
 /// Open ports, not served yet.
 pub(crate) struct Listeners([(Host, net::TcpListener); 4]);

@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{
-    Shared,
-    api::{Answer, Path},
+    api::Answer,
     fault::{Break, BreakAfter},
     json::Voice,
-    lock,
     log::Entry,
+    path::Path,
+    shared::{Shared, lock},
     world::{Caller, NewAsset, Refusal, State, Wanted, hex},
 };
 

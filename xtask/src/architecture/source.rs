@@ -241,7 +241,7 @@ impl Reader<'_> {
                     (colons, is_member) = (0, false);
                 }
                 Some(TokenTree::Punct(punct)) if punct.as_char() == ':' && !path.is_empty() && colons < 2 => {
-                    colons += 1
+                    colons += 1;
                 }
                 other => {
                     self.end(&mut path, line);

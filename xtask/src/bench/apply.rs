@@ -24,10 +24,9 @@ use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
-    hand_out,
+    output::{hand_out, remove},
     process::{memory_of, peak_memory, signing_key},
     product::Product,
-    remove,
 };
 use crate::{
     cargo::by_hand,

@@ -2,18 +2,16 @@
 
 mod apply;
 mod figures;
+mod output;
 mod pack;
 mod process;
 mod product;
 mod publish;
 mod web;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
 /// What can be measured.
@@ -38,23 +36,6 @@ pub struct Runs {
     /// Write the table to this file, too
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
-}
-
-/// Shows a table, and writes it to `file` if one is named.
-fn hand_out(table: &str, file: Option<&Path>) -> Result<()> {
-    eprintln!("{table}");
-    match file {
-        Some(path) => fs::write(path, table).with_context(|| format!("cannot write {}", path.display())),
-        None => Ok(()),
-    }
-}
-
-/// Removes a folder, if it is there.
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    Ok(())
 }
 
 /// Measures and prints.

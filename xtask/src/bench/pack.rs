@@ -14,10 +14,9 @@ use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
-    hand_out,
+    output::{hand_out, remove},
     process::{Run, measure, signing_key},
     product::Product,
-    remove,
 };
 use crate::{
     ci,

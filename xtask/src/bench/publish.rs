@@ -19,9 +19,8 @@ use xshell::{Shell, cmd};
 
 use super::{
     figures::Figures,
-    hand_out,
+    output::{hand_out, remove},
     process::{Run, measure, signing_key},
-    remove,
 };
 
 const MEBIBYTE: f64 = (1 << 20) as f64;

@@ -25,9 +25,8 @@ use xshell::{Shell, cmd};
 use super::{
     apply::build_updater,
     figures::Figures,
-    hand_out,
+    output::{hand_out, remove},
     process::{memory_of, peak_memory},
-    remove,
 };
 
 const ADDRESS: &str = "127.0.0.1:18496";

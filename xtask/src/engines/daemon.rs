@@ -13,9 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use pipeline::system::process;
-use xshell::{Shell, cmd};
-
-use super::Running;
+use xshell::{Cmd, Shell, cmd};
 
 /// How long a starting engine may take until it answers.
 const START: Duration = Duration::from_secs(60);
@@ -54,7 +52,7 @@ impl Daemon<'_> {
     }
 
     /// Starts `dockerd` out of unpacked `packages` and waits for it.
-    pub(super) fn start(&self, sh: &Shell, packages: &Path, config: &Path, running: &Running) -> Result<()> {
+    pub(super) fn start(&self, sh: &Shell, packages: &Path, config: &Path, host: &str) -> Result<()> {
         let log = File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut child = Command::new(packages.join("usr/sbin/dockerd"))
             .arg("--config-file")
@@ -70,17 +68,17 @@ impl Daemon<'_> {
             .process_group(0)
             .spawn()
             .context("cannot run dockerd")?;
-        self.wait_for(sh, running, Some(&mut child))
+        self.wait_for(sh, host, Some(&mut child))
     }
 
     /// Waits for an engine that somebody else started.
-    pub(super) fn wait(&self, sh: &Shell, running: &Running) -> Result<()> {
-        self.wait_for(sh, running, None)
+    pub(super) fn wait(&self, sh: &Shell, host: &str) -> Result<()> {
+        self.wait_for(sh, host, None)
     }
 
-    fn wait_for(&self, sh: &Shell, running: &Running, mut child: Option<&mut Child>) -> Result<()> {
+    fn wait_for(&self, sh: &Shell, host: &str, mut child: Option<&mut Child>) -> Result<()> {
         let started = Instant::now();
-        while process::read(running.docker(sh).args(["version", "--format", "{{.Server.Version}}"])).is_err() {
+        while process::read(docker(sh, host).args(["version", "--format", "{{.Server.Version}}"])).is_err() {
             if let Some(child) = child.as_deref_mut()
                 && let Some(status) = child.try_wait()?
             {
@@ -129,4 +127,9 @@ fn search_path(packages: &Path) -> Result<OsString> {
     let machine: Vec<_> = env::split_paths(&machine).collect();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
     env::join_paths(own.into_iter().chain(machine).chain(system)).context("PATH holds a folder with a colon")
+}
+
+/// Docker's client for the engine at `host`, with no regard to the machine's configuration.
+pub(super) fn docker<'sh>(sh: &'sh Shell, host: &str) -> Cmd<'sh> {
+    sh.cmd("docker").env("DOCKER_HOST", host).env_remove("DOCKER_CONTEXT")
 }

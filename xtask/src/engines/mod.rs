@@ -89,7 +89,7 @@ impl Engine {
     pub(crate) fn up(&self, sh: &Shell) -> Result<Running> {
         let running = Running { engine: self.clone() };
         if self.is_running() {
-            self.daemon().wait(sh, &running)?;
+            self.daemon().wait(sh, &self.host())?;
             return Ok(running);
         }
         leftovers::forget_processes(&self.runtime);
@@ -102,7 +102,7 @@ impl Engine {
         fs::write(&config, serde_json::to_vec_pretty(&self.configuration())?)
             .with_context(|| format!("cannot write {}", config.display()))?;
         self.daemon()
-            .start(sh, &packages, &config, &running)
+            .start(sh, &packages, &config, &self.host())
             .with_context(|| format!("engine `{}` did not start", self.kind.name()))?;
         Ok(running)
     }
@@ -172,9 +172,7 @@ impl Running {
 
     /// Docker's client, talking to this engine whatever else is configured.
     pub fn docker<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
-        sh.cmd("docker")
-            .env("DOCKER_HOST", self.host())
-            .env_remove("DOCKER_CONTEXT")
+        daemon::docker(sh, &self.host())
     }
 
     /// Its log file.

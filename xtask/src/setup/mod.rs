@@ -13,6 +13,7 @@ mod docker;
 mod emulation;
 mod host;
 mod images;
+mod mode;
 mod oci;
 mod report;
 mod sources;
@@ -27,18 +28,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xshell::Shell;
 
+pub use mode::Mode;
+
 use self::{cache::Cache, docker::Docker, images::StandIn, report::Report, tools::Tool};
 use crate::engines::{Engine, Kind};
-
-/// What a person asks of setup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Do what is missing.
-    #[default]
-    Execute,
-    /// Only say what is missing.
-    Plan,
-}
 
 /// One thing that this machine needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

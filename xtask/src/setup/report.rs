@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::Mode;
+use super::mode::Mode;
 
 /// Writes to standard output as steps end.
 pub(super) struct Report {

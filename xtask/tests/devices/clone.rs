@@ -139,7 +139,7 @@ impl Clone {
 
     /// A clone that nothing is released from yet.
     pub(crate) fn new() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = xtask::checkout::root().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let clone = Self { folder };
         let sh = Shell::new().unwrap();

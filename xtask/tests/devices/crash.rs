@@ -6,7 +6,7 @@
 //! do it and die there, `updater start` as at boot, look. Nothing is wiped in between: a device that survived one crash goes
 //! on with the next.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs};
 
 use xtask::engines::Kind;
 
@@ -308,7 +308,9 @@ fn torture_the_updater_may_die_at_every_point() {
     for (life, points) in &results {
         eprintln!("{}: {} of {} points", life.name(), points.len(), points.len());
     }
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/crash-points.md");
+    let page = xtask::checkout::root()
+        .unwrap()
+        .join("docs/src/reference/crash-points.md");
     fs::write(page, page_of(&results)).unwrap();
 }
 

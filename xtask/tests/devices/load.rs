@@ -40,7 +40,7 @@ const MIB: usize = 1024 * 1024;
 static TOOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tool");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/devices/tool.c");
+    let source = xtask::checkout::root().unwrap().join("xtask/tests/devices/tool.c");
     let compiled = Command::new("cc")
         .args(["-static", "-O1", "-w", "-s", "-o"])
         .arg(&program)

@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -281,7 +280,7 @@ fn the_api_is_what_its_document_says() {
     new_password(&site);
     let settings = site.path("schemathesis.toml");
     fs::write(&settings, SCHEMATHESIS).unwrap();
-    let document = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/openapi.json");
+    let document = xtask::checkout::root().unwrap().join("docs/src/reference/openapi.json");
     let program = setup::schemathesis().unwrap();
     let status = Command::new(program)
         .arg("--config-file")

@@ -490,7 +490,7 @@ fn updater() -> &'static Path {
     static UPDATER: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = UPDATER.get_or_init(|| {
         let sh = Shell::new().unwrap();
-        sh.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        sh.change_dir(xtask::checkout::root().unwrap());
         by_hand(cmd!(
             sh,
             "cargo build --quiet --package updater --features crash-points"

@@ -267,8 +267,8 @@ fn replaced(text: &str, old: &str, new: &str) -> String {
     text.replacen(old, new, 1)
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+fn root() -> PathBuf {
+    xtask::checkout::root().unwrap()
 }
 
 #[test]

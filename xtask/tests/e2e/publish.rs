@@ -199,7 +199,7 @@ fn what_must_not_be_published() {
 
 /// The shell lines of release.yml, in their order, said of this product.
 fn workflow_lines() -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.github/workflows/release.yml");
+    let path = xtask::checkout::root().unwrap().join(".github/workflows/release.yml");
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- run: "));
     lines.map(|line| line.replace("webmacs", "acme")).collect()

@@ -10,19 +10,17 @@
 pub mod queue;
 pub mod sender;
 pub mod sensors;
+pub mod state;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::{sync::Notify, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
-use self::{queue::Queue, sender::Sender};
+use self::{sender::Sender, state::Controller};
 use crate::{
     environment::Environment,
     program::{Error, Program, Shutdown},
@@ -38,73 +36,11 @@ pub const PROGRAM: Program = Program {
 /// One round of measuring.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Readings that wait at most: a quarter of an hour of them, less than 1 MiB.
-const CAPACITY: usize = 15 * 60 * sensors::COUNT;
-
 /// Without a round for this long, the controller does not count as healthy.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// How long the queue may take to empty after a stop signal.
 const LAST_CALL: Duration = Duration::from_secs(3);
-
-/// What sampler, sender and health report share.
-pub struct Controller {
-    state: Mutex<ControllerState>,
-    /// Told when a reading is put into the queue.
-    filled: Notify,
-}
-
-/// How the controller is.
-pub struct ControllerState {
-    /// Readings that are not acknowledged.
-    pub queue: Queue,
-    /// Readings that were acknowledged since the start.
-    pub acknowledged: u64,
-    /// Readings that the backend refused for good since the start.
-    pub refused: u64,
-    /// Why the last attempt failed, until one succeeds.
-    pub last_error: Option<String>,
-    /// The last round of measuring.
-    pub last_round: Instant,
-}
-
-impl Controller {
-    fn new() -> Self {
-        let state = ControllerState {
-            queue: Queue::new(CAPACITY),
-            acknowledged: 0,
-            refused: 0,
-            last_error: None,
-            last_round: Instant::now(),
-        };
-        Self {
-            state: Mutex::new(state),
-            filled: Notify::new(),
-        }
-    }
-
-    /// The state, for a moment: never held across an `await`.
-    pub fn state(&self) -> MutexGuard<'_, ControllerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there may be something in the queue.
-    pub async fn filled(&self) {
-        self.filled.notified().await;
-    }
-
-    fn measure(&self, source: &str, at: Timestamp) {
-        let mut state = self.state();
-        state.last_round = Instant::now();
-        for reading in sensors::read(source, at) {
-            if let Some(dropped) = state.queue.push(reading) {
-                warn!(id = %dropped.id, name = dropped.name, "dropped: the queue is full");
-            }
-        }
-        drop(state);
-        self.filled.notify_one();
-    }
-}
 
 /// Measures and hands in until the shutdown.
 ///

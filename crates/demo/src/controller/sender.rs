@@ -13,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 use tracing::{error, info, warn};
 
-use super::{Controller, ControllerState};
+use super::state::{Controller, ControllerState};
 use crate::{
     client::{self, Client},
     environment::{Environment, EnvironmentError},

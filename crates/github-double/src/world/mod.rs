@@ -1,6 +1,9 @@
 //! The state and its rules. Nothing here knows HTTP but the numbers of its refusals.
 
+mod caller;
+mod hex;
 mod limits;
+mod refusal;
 mod release;
 mod repository;
 
@@ -10,21 +13,16 @@ use tempfile::TempDir;
 
 use crate::Host;
 
+pub use caller::Access;
 pub use limits::Limits;
 pub use release::{Asset, Draft, MakeLatest, Release, State};
 pub use repository::{Commit, Repository};
 
+pub(crate) use caller::Caller;
+pub(crate) use hex::hex;
 pub(crate) use limits::{Verdict, now};
+pub(crate) use refusal::Refusal;
 pub(crate) use release::{Changes, NewAsset};
-
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Read public repositories, and private ones too
-    Read,
-    /// Write their releases as well
-    Write,
-}
 
 /// Where each host listens: `http://127.0.0.1:PORT`, with a path for an Enterprise server's first two.
 #[derive(Debug, Clone)]
@@ -58,42 +56,6 @@ pub struct World {
     origins: Origins,
     files: TempDir,
     last_id: u64,
-}
-
-/// Why GitHub refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) message: String,
-    /// Resource, field, code and message of what is wrong, as in a 422's `errors`.
-    pub(crate) error: Option<[&'static str; 3]>,
-}
-
-impl Refusal {
-    pub(crate) fn not_found() -> Self {
-        Self {
-            status: 404,
-            message: "Not Found".to_owned(),
-            error: None,
-        }
-    }
-
-    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            error: None,
-        }
-    }
-
-    /// A 422 about a field.
-    pub(crate) fn invalid(resource: &'static str, field: &'static str, code: &'static str) -> Self {
-        Self {
-            status: 422,
-            message: "Validation Failed".to_owned(),
-            error: Some([resource, field, code]),
-        }
-    }
 }
 
 impl World {
@@ -247,30 +209,4 @@ pub(crate) enum Wanted {
     Name(String),
     /// `/repositories/1001`, as links between pages have it
     Number(u64),
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caller {
-    Anonymous,
-    Token(Access),
-}
-
-impl Caller {
-    pub(crate) fn may_write(self) -> Result<(), Refusal> {
-        match self {
-            Self::Token(Access::Write) => Ok(()),
-            Self::Token(Access::Read) => Err(Refusal::new(403, "Resource not accessible by personal access token")),
-            Self::Anonymous => Err(Refusal::new(401, "Requires authentication")),
-        }
-    }
-
-    pub(crate) fn sees_drafts(self) -> bool {
-        self == Self::Token(Access::Write)
-    }
-}
-
-/// Bytes as hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 //! stand for as far as this repository's product needs it, and no further.
 
 mod postgres;
+mod recipe;
 mod rust;
 
 use std::{
@@ -22,11 +23,11 @@ use pipeline::{
     system::process,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use xshell::{Shell, cmd};
 
+use self::recipe::Recipe;
 use super::{
-    apt::{self, Archive, Suite},
+    apt::{self, Archive},
     cache::{Cache, Item},
     oci,
 };
@@ -56,29 +57,6 @@ pub(super) enum StandIn {
     Postgres,
     /// The Rust toolchain, for the platform that builds.
     Rust,
-}
-
-/// How a stand-in is made.
-struct Recipe {
-    reference: &'static str,
-    platforms: &'static [&'static str],
-    suite: Suite,
-    /// mmdebstrap's `--variant`.
-    variant: &'static str,
-    /// mmdebstrap's `--architectures`, beside the platform's own.
-    foreign: &'static [&'static str],
-    packages: &'static [&'static str],
-    /// Paths that packages bring and the image does without.
-    excluded: &'static [&'static str],
-    /// The mmdebstrap hook that finishes the root folder with `script`: extracted packages have no later one.
-    hook: &'static str,
-    script: &'static str,
-    /// Files beside the script, which it copies.
-    files: &'static [(&'static str, &'static str)],
-    /// The package whose version the image tells.
-    main_package: &'static str,
-    compression: oci::Compression,
-    config: fn(&str) -> Value,
 }
 
 /// What a layout is, kept beside it.

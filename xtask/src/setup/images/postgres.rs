@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::Recipe;
+use super::recipe::Recipe;
 use crate::setup::{apt::Suite, oci::Compression};
 
 pub(super) fn recipe() -> Recipe {

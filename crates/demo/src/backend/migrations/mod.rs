@@ -8,48 +8,18 @@
 //! build decides about a newer database without knowing what was done to it: it works when it is declared to,
 //! and refuses to start otherwise.
 
+mod list;
+
 use tokio_postgres::{Client, Config, NoTls};
 use tracing::{info, warn};
 
-use super::build::{Build, Fault};
+pub use list::NEWEST;
 
-/// The newest revision in this source tree.
-pub const NEWEST: i32 = MIGRATIONS.len() as i32;
+use self::list::{BROKEN, MIGRATIONS, Migration};
+use super::build::{Build, Fault};
 
 /// The advisory lock's number: "webmacs" in ASCII. Any number does, as long as all versions use the same.
 const LOCK: i64 = 0x77_65_62_6d_61_63_73;
-
-/// One step of the schema; its revision is its place in the list, from 1.
-struct Migration {
-    name: &'static str,
-    /// The oldest revision whose build can work on the data after this step.
-    oldest_reader: i32,
-    sql: &'static str,
-}
-
-const MIGRATIONS: [Migration; 3] = [
-    Migration {
-        name: "datapoints",
-        oldest_reader: 1,
-        sql: include_str!("0001_datapoints.sql"),
-    },
-    Migration {
-        name: "stored_by",
-        oldest_reader: 1,
-        sql: include_str!("0002_stored_by.sql"),
-    },
-    Migration {
-        name: "stored_by_required",
-        oldest_reader: 2,
-        sql: include_str!("0003_stored_by_required.sql"),
-    },
-];
-
-const BROKEN: Migration = Migration {
-    name: "broken",
-    oldest_reader: NEWEST,
-    sql: include_str!("broken.sql"),
-};
 
 /// Why the schema cannot be worked on.
 #[derive(Debug, thiserror::Error)]
