@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tracing::debug;
+
 use super::{
     output::{Json, out},
     status,
@@ -40,6 +42,7 @@ fn acting_then<T, U>(
     then: impl FnOnce(&Updater<'_>, T) -> Result<U>,
 ) -> Result<U> {
     let lock = Lock::take(&config.lock(), what)?;
+    debug!(what, "lock taken");
     // One may have been removed since the installation, and without a place for its bundle an update never ends.
     config.make_folders()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
@@ -47,6 +50,7 @@ fn acting_then<T, U>(
     let mut updater = Updater::new(config, Store::open(&config.database())?, &engine, &clock, &progress);
     let done = act(&mut updater)?;
     drop(lock);
+    debug!("lock released");
     then(&updater, done)
 }
 
