@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tracing::debug;
+
 use super::{
     output::{Json, out},
     status,
@@ -42,6 +44,7 @@ pub(super) fn acting_and_showing(
 
 fn with<T>(config: &Config, what: &str, act: impl FnOnce(Means<'_>, Lock) -> Result<T>) -> Result<T> {
     let lock = Lock::take(&config.lock(), what)?;
+    debug!(what, "lock taken");
     // One may have been removed since the installation, and without a place for its bundle an update never ends.
     config.make_folders()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
@@ -52,7 +55,9 @@ fn with<T>(config: &Config, what: &str, act: impl FnOnce(Means<'_>, Lock) -> Res
         clock: &clock,
         progress: &progress,
     };
-    act(means, lock)
+    let done = act(means, lock);
+    debug!("lock released");
+    done
 }
 
 /// `updater start`.

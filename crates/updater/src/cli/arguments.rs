@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{access, github, install, output::Json, verify};
 
@@ -32,6 +32,9 @@ pub(super) struct Cli {
     /// The configuration; by default the only /etc/*/updater.toml
     #[arg(long, global = true, value_name = "FILE", env = "UPDATER_CONFIG")]
     pub(super) config: Option<PathBuf>,
+    /// Log more to standard error; repeat for more (-vvv). RUST_LOG decides if it is set
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
     #[command(subcommand)]
     pub(super) command: Command,
 }

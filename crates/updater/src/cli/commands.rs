@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::CommandFactory as _;
+use tracing::debug;
 
 use super::{
     access::{self, noted},
@@ -45,6 +46,11 @@ fn execute(cli: Cli) -> Result<Exit> {
     let config = || match &cli.config {
         Some(path) => Config::read(path),
         None => Config::find(),
+    };
+    let config = || {
+        let config = config()?;
+        debug!(product = %config.product, etc = %config.etc.display(), "configuration read");
+        Ok::<_, Error>(config)
     };
     let done = |()| Exit::Done;
     match cli.command {

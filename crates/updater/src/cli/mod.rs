@@ -3,7 +3,7 @@
 //! ```text
 //! arguments   what can be typed, with its help; each command's own arguments are beside it
 //! commands    each command as one call: acting (with the lock), status, check and download, install, verify, access
-//! show        results as text                output, terminal   standard output, standard error
+//! show        results as text                output, terminal, logs   standard output, standard error, log entries
 //! ```
 //!
 //! Results go to standard output, as text or JSON; progress and errors go to standard error. The exit codes are in
@@ -15,6 +15,7 @@ mod arguments;
 mod commands;
 mod github;
 mod install;
+mod logs;
 mod output;
 mod show;
 mod status;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 
 /// Reads the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
-    terminal::listen_to_logs();
-    commands::run(arguments::Cli::parse()).into()
+    let cli = arguments::Cli::parse();
+    logs::set_up(cli.verbose);
+    commands::run(cli).into()
 }

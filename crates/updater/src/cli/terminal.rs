@@ -1,4 +1,5 @@
-//! What a person sees while something is done: phases as lines, long work as bars where there is a terminal.
+//! Standard error: progress as lines, with bars at a terminal; warnings and errors. Where standard error is the journal,
+//! progress and errors are entries with fields.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -8,9 +9,10 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::logs::{self, PROGRESS};
 use device::{Error, control::progress::Progress, state::Phase};
 
-/// Tells on standard error.
+/// Progress on standard error, or in the journal.
 pub(super) struct Terminal {
     started: Instant,
     bars: bool,
@@ -27,10 +29,10 @@ impl Terminal {
     }
 
     fn replace_bar(&self, bar: Option<ProgressBar>) {
-        // A poisoned bar is a bar all the same.
+        // A panic leaves the bar intact.
         let mut place = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(old) = std::mem::replace(&mut *place, bar) {
-            old.finish_and_clear();
+        if let Some(previous) = std::mem::replace(&mut *place, bar) {
+            previous.finish_and_clear();
         }
     }
 
@@ -48,7 +50,11 @@ impl Drop for Terminal {
 
 impl Progress for Terminal {
     fn phase(&self, version: &str, phase: Phase) {
-        self.line(&format!("{version}: {phase}"));
+        if logs::go_to_journal() {
+            tracing::info!(target: PROGRESS, version, %phase, "{version}: {phase}");
+        } else {
+            self.line(&format!("{version}: {phase}"));
+        }
     }
 
     fn begin(&self, what: &str, total: Option<u64>) {
@@ -74,17 +80,31 @@ impl Progress for Terminal {
     }
 
     fn note(&self, text: &str) {
-        self.line(text);
+        if !logs::go_to_journal() {
+            self.line(text);
+        } else if text.starts_with("error: ") {
+            tracing::error!(target: PROGRESS, "{text}");
+        } else if text.starts_with("warning: ") {
+            tracing::warn!(target: PROGRESS, "{text}");
+        } else {
+            tracing::info!(target: PROGRESS, "{text}");
+        }
     }
 }
 
-/// A line on standard error. Where nobody can read it, there is nothing left to say.
+/// Writes a line to standard error. If that fails, there is no place left to report it.
 pub(super) fn note(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
-/// An error, with what mends it.
+/// Reports an error: the message, what caused it, and a hint.
 pub(super) fn show(error: &Error) {
+    if logs::go_to_journal() {
+        let causes = Some(causes(error).join(": ")).filter(|causes| !causes.is_empty());
+        let (hint, exit_code) = (error.hint(), error.exit() as u8);
+        tracing::error!(target: PROGRESS, causes, hint, exit_code, "error: {error}");
+        return;
+    }
     match error {
         Error::Problems(problems) => {
             for problem in problems {
@@ -93,6 +113,9 @@ pub(super) fn show(error: &Error) {
         }
         error => {
             note(&format!("error: {error}"));
+            for cause in causes(error) {
+                note(&format!("  caused by: {cause}"));
+            }
             if let Some(hint) = error.hint() {
                 note(&format!("  hint: {hint}"));
             }
@@ -100,12 +123,53 @@ pub(super) fn show(error: &Error) {
     }
 }
 
-/// Warnings that the library logs appear as lines.
-pub(super) fn listen_to_logs() {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .without_time()
-        .with_target(false)
-        .init();
+/// The sources of an error, the outermost first, without those that the message before already contains.
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            causes.push(text.clone());
+            said = text;
+        }
+        source = error.source();
+    }
+    causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{message}")]
+    struct Layer {
+        message: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    fn chain(messages: &[&'static str]) -> Option<Box<Layer>> {
+        let (message, rest) = messages.split_first()?;
+        Some(Box::new(Layer {
+            message,
+            source: chain(rest),
+        }))
+    }
+
+    #[test]
+    fn a_cause_is_shown_unless_the_message_contains_it() {
+        for (messages, expected) in [
+            (&["cannot read x: no such file", "no such file"][..], &[][..]),
+            (&["cannot read x", "no such file"], &["no such file"]),
+            (
+                &["cannot check", "no answer: timed out", "timed out", "os error 110"],
+                &["no answer: timed out", "os error 110"],
+            ),
+            (&["alone"], &[]),
+        ] {
+            assert_eq!(causes(&*chain(messages).unwrap()), expected, "{messages:?}");
+        }
+    }
 }

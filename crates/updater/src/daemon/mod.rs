@@ -21,6 +21,7 @@ use std::{
 
 use notify::{RecursiveMode, Watcher as _};
 use sd_notify::NotifyState;
+use tracing::info;
 
 use crate::{github::Waker, web};
 use device::{
@@ -171,6 +172,7 @@ impl<'a> Device<'a> {
 /// Does what people ask for.
 pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
     while let Some(request) = device.requests.next() {
+        info!(request = ?request.wish, "a request over the API");
         let mut waiting = Some(request);
         let done = device.acting(|updater| {
             let Some(request) = waiting.take() else { return Ok(()) };

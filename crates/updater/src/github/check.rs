@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use tracing::{info, info_span};
 
 use super::{
     client::{Client, Releases},
@@ -91,6 +92,7 @@ impl GitHub<'_> {
     /// # Errors
     /// As for [`GitHub::check`].
     pub fn ask(&self, store: &mut Store) -> Result<(Check, Option<Fault>)> {
+        let _span = info_span!("check", repository = %self.settings.repository).entered();
         let mut memory = self.memory(store)?;
         let now = self.clock.now().as_second();
         let answer = match memory.limit.and_then(|limit| limit.left(now)) {
@@ -117,6 +119,11 @@ impl GitHub<'_> {
                 since: now,
                 seconds: wait.as_secs(),
             });
+        }
+        match (&fault, &memory.check.latest) {
+            (Some(fault), _) => info!("no answer: {fault}"),
+            (None, Some(found)) => info!(latest = %found.version, "GitHub answered"),
+            (None, None) => info!("GitHub answered: there is no release"),
         }
         memory.check.error = fault.as_ref().map(ToString::to_string);
         if fault.is_none() {

@@ -14,6 +14,7 @@ use reqwest::{
     redirect::Policy,
 };
 use tokio::runtime::{Builder, Runtime};
+use tracing::debug;
 use url::Url;
 
 use super::{
@@ -261,8 +262,12 @@ impl Client {
         if let Some(token) = self.token.as_ref().filter(|_| self.base.has(&url)) {
             headers.insert(AUTHORIZATION, token.clone());
         }
+        // Without the query, which may hold a key of the storage behind GitHub.
+        let (host, path) = (url.host_str().unwrap_or_default().to_owned(), url.path().to_owned());
         let sent = self.http.get(url).headers(headers).send().await;
-        sent.map_err(|error| Fault::of_connection(&error, self.patience.stall))
+        let response = sent.map_err(|error| Fault::of_connection(&error, self.patience.stall))?;
+        debug!(host, path, status = response.status().as_u16(), "GitHub answered");
+        Ok(response)
     }
 
     async fn body(&self, response: &mut Response) -> Result<Vec<u8>, Fault> {

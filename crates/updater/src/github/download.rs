@@ -14,6 +14,7 @@ use std::{
 
 use bundle::parts::PartsList;
 use semver::Version;
+use tracing::{info, info_span};
 
 use super::{
     client::Client,
@@ -118,6 +119,7 @@ impl GitHub<'_> {
     /// # Errors
     /// What went wrong.
     pub fn fetch(&self, store: &mut Store, id: i64, progress: &dyn Progress) -> Result<Update> {
+        let _span = info_span!("download", version = %store.update(id)?.version).entered();
         store.set_interruption(id, None)?;
         let fetched = self.try_to_fetch(store, id, progress);
         let Err(error) = fetched else {
@@ -252,6 +254,11 @@ impl GitHub<'_> {
             )
         })?;
         let bundle = self.with_digests(bundle)?;
+        info!(
+            bundle = bundle.name,
+            bytes = bundle.size,
+            "the release has a bundle for this device"
+        );
         if update.changelog.is_empty() {
             store.set_changelog(update.id, &notes)?;
         }

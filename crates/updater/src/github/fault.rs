@@ -4,6 +4,7 @@ use std::{error::Error as _, time::Duration};
 
 use bundle::Digest;
 use reqwest::{StatusCode, header::HeaderMap};
+use tracing::debug;
 
 /// How long to wait after a limit that does not say how long (GitHub documentation, "Rate limits for the REST API").
 const UNSAID: Duration = Duration::from_secs(60);
@@ -127,6 +128,7 @@ impl Fault {
             Some(host) if is_lookup(error) => format!("nobody knows where {host} is"),
             _ => cause(error),
         };
+        debug!(causes = causes(error), "the connection failed: {why}");
         if error.is_redirect() {
             Self::Address(why)
         } else if error.is_connect() {
@@ -185,6 +187,18 @@ fn is_lookup(error: &reqwest::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// Everything behind an error of the connection, for the log. The error itself shows the URL, which may hold a key of the
+/// storage behind GitHub.
+fn causes(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(error) = source {
+        causes.push(error.to_string());
+        source = error.source();
+    }
+    causes.join(": ")
 }
 
 /// The innermost cause. The outer ones only repeat the address, which may hold a key of the storage behind GitHub.
