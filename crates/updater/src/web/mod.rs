@@ -1,28 +1,30 @@
 //! The page and its API, served beside the daemon's loop.
 //!
 //! ```text
-//! listen    connections, TLS, limits on slow callers
-//! routes    which call goes where; headers that every answer has
-//! access    who calls: session cookie or bearer token; attempts are limited
-//! api       what is read          views    what it looks like outside
-//! actions   what is asked for; the daemon does it (device::control::requests)
-//! upload    a bundle in one request     resumable    in several     unfinished, receive, claim    what becomes of it
-//! events    the course of an update, live
-//! metrics, openapi, page
+//! serve     connections, TLS, limits on slow callers; which call goes where; the page; the OpenAPI document
+//! api       what is read, and commands, which the daemon executes (device::control::requests); events, metrics
+//! upload    a bundle in one request, or in several
+//! access    who calls: session cookie or bearer token; attempts are limited; the audit log
+//! app       what all calls share; uploads that are under way
+//! refusal, answer, body, worker    error responses, other responses, what calls bring, work that blocks
 //! ```
 //!
-//! Architecture invariants: nothing here acts on the product. Records of updates that wait are added, bundles are
-//! received under a hidden name and renamed when they are whole, and everything else is asked of the daemon, which holds
-//! the lock. What works on files or the record runs on threads of its own, so that one slow disk stops no caller.
+//! Architecture invariants: imports run down this list only. Nothing here acts on the product: records of updates that
+//! wait are added, bundles are received under a hidden name and renamed when they are complete, and everything else is a
+//! command to the daemon, which holds the lock. Work on files and the record runs on worker threads, so that one slow
+//! disk stops no caller.
 //!
-//! One thread serves: a device has few callers, and memory is what it lacks.
+//! One thread serves: a device has few callers, and little memory.
 
 pub(crate) mod access;
+pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod app;
+pub(crate) mod body;
 pub(crate) mod refusal;
 pub(crate) mod serve;
 pub(crate) mod upload;
+pub(crate) mod worker;
 
 use std::{sync::Arc, thread};
 
@@ -42,8 +44,8 @@ const WORKERS: usize = 12;
 /// A worker's stack in bytes: they only read, write and hash.
 const STACK: usize = 512 << 10;
 
-/// Serves from now on, in a thread of its own, until the process ends. That it cannot is told, and tried again: the
-/// device must take bundles all the same.
+/// Serves in a thread of its own until the process ends. A failure is logged, and listening is tried again: the device
+/// takes dropped bundles all the same.
 pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, waker: Option<Waker>) {
     if !config.web.enabled {
         return;

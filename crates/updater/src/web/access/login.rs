@@ -12,12 +12,17 @@ use bundle::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admin, BASE, CLOCK_SLACK, COOKIE, Caller, Client, SESSION, Who, origin};
+use super::{
+    caller::{Admin, CLOCK_SLACK, COOKIE, Caller, SESSION, Who},
+    client::Client,
+    origin, password,
+};
 use crate::web::{
-    access::password,
-    api::body::Body,
-    app::{App, blocking},
+    answer::BASE,
+    app::App,
+    body::Body,
     refusal::{Problem, Refusal, Refused},
+    worker::blocking,
 };
 use device::{
     Error,

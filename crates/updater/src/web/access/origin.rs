@@ -6,7 +6,7 @@
 
 use axum::http::{StatusCode, header, request::Parts};
 
-use super::Client;
+use super::client::Client;
 use crate::web::refusal::Refusal;
 
 /// Refuses a call that some other page made a browser make.

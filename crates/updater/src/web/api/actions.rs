@@ -5,22 +5,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, response::Response};
 use semver::Version;
 
-use super::{
-    body::{Body, Name, OptionalBody},
-    views::{ApplyOptions, Done, NewVersion, RollbackOptions},
-};
+use super::views::{ApplyOptions, NewVersion, RollbackOptions};
 use crate::web::{
-    access::{Admin, BASE, Caller},
+    access::{Admin, Caller},
+    answer::{Done, created},
     app::App,
+    body::{Body, Name, OptionalBody},
     refusal::{Problem, Refusal, Refused},
+    worker::blocking,
 };
 use device::{
     containers::stamp,
@@ -86,7 +81,7 @@ async fn add(app: &Arc<App>, caller: &Caller, version: &Version, changelog: Stri
         file_size: None,
     };
     let shared = app.clone();
-    crate::web::app::blocking(move || {
+    blocking(move || {
         let _claiming = shared.claiming.lock();
         let exists = shared.store(|store| Ok(store.updates()?.iter().any(|update| update.version == new.version)))?;
         if exists {
@@ -96,17 +91,6 @@ async fn add(app: &Arc<App>, caller: &Caller, version: &Version, changelog: Stri
         Ok(shared.store(|store| store.add_requested(&new, &origin, &now))?)
     })
     .await
-}
-
-/// An answer that names what was made.
-pub(crate) fn created(update: &Update, message: &str) -> Response {
-    let location = format!("{BASE}/{}", update.public_id);
-    (
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(Done::new(message)),
-    )
-        .into_response()
 }
 
 /// Applies an update that waits, or tries one again that did not work. With `download_url`, its bundle is downloaded first.

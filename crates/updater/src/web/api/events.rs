@@ -5,16 +5,11 @@
 //! `progress` when bytes are done. The browser comes again by itself when the connection breaks, and is told the state
 //! then: nothing is missed that counts.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
-    http::StatusCode,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{self, KeepAlive, Sse},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -24,8 +19,9 @@ use utoipa::ToSchema;
 use super::views::UpdateView;
 use crate::web::{
     access::Reader,
-    app::{App, blocking},
+    app::{App, events::Event},
     refusal::{Refusal, Refused},
+    worker::blocking,
 };
 use device::{
     Result,
@@ -43,12 +39,9 @@ const ALIVE: Duration = Duration::from_secs(15);
 /// How long a connection lives: whoever listens shows its credentials again.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// How many may listen.
-const LISTENERS: usize = 256;
-
 /// What the page shows of the device at a moment: the data of the event `state`.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Course {
+pub(crate) struct Snapshot {
     /// The version that runs.
     current_version: Option<String>,
     /// The update that is under way or stuck, or else the one that something happened to last.
@@ -65,67 +58,29 @@ pub(crate) struct Course {
     notes: Vec<Note>,
 }
 
-#[derive(Clone, Default, PartialEq)]
-struct Told {
-    state: Arc<str>,
-    progress: Arc<str>,
-}
-
-/// Whoever tells, as long as anybody listens.
-#[derive(Default)]
-pub(crate) struct Events {
-    teller: Mutex<Option<watch::Sender<Told>>>,
-}
-
-impl Events {
-    /// How many listen.
-    pub(crate) fn listeners(&self) -> usize {
-        let teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
-        teller.as_ref().map_or(0, watch::Sender::receiver_count)
-    }
-
-    /// Listens; the first one makes somebody tell.
-    fn listen(&self, app: &Arc<App>, told: Told) -> Result<watch::Receiver<Told>, Refusal> {
-        let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &*teller {
-            if sender.receiver_count() >= LISTENERS {
-                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many listen already")
-                    .retry_after(Duration::from_secs(30)));
-            }
-            if sender.receiver_count() > 0 {
-                return Ok(sender.subscribe());
-            }
-        }
-        let (sender, receiver) = watch::channel(told);
-        *teller = Some(sender.clone());
-        tokio::spawn(tell(app.clone(), sender));
-        Ok(receiver)
-    }
-}
-
-/// Looks and tells until nobody listens.
-async fn tell(app: Arc<App>, sender: watch::Sender<Told>) {
+/// Looks and sends until there are no listeners.
+async fn send(app: Arc<App>, sender: watch::Sender<Event>) {
     while sender.receiver_count() > 0 {
-        match told(&app).await {
-            Ok(told) => {
-                sender.send_if_modified(|old| {
-                    let changed = *old != told;
-                    *old = told;
+        match event(&app).await {
+            Ok(event) => {
+                sender.send_if_modified(|last| {
+                    let changed = *last != event;
+                    *last = event;
                     changed
                 });
             }
-            Err(refusal) => tracing::warn!("the course cannot be told: {}", refusal.detail()),
+            Err(refusal) => tracing::warn!("the events cannot be sent: {}", refusal.detail()),
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn told(app: &Arc<App>) -> Result<Told, Refusal> {
+async fn event(app: &Arc<App>) -> Result<Event, Refusal> {
     let shared = app.clone();
     blocking(move || {
-        let (course, work) = shared.store(|store| Ok((course(&shared, store)?, work(&shared, store)?)))?;
-        Ok(Told {
-            state: json(&course),
+        let (snapshot, work) = shared.store(|store| Ok((snapshot(&shared, store)?, work(&shared, store)?)))?;
+        Ok(Event {
+            state: json(&snapshot),
             progress: json(&work),
         })
     })
@@ -137,7 +92,7 @@ fn json(value: &impl Serialize) -> Arc<str> {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 
-fn course(app: &App, store: &Store) -> Result<Course> {
+fn snapshot(app: &App, store: &Store) -> Result<Snapshot> {
     let updates = store.updates()?;
     let total = updates.len() as u64;
     let update = match shown(store)? {
@@ -150,7 +105,7 @@ fn course(app: &App, store: &Store) -> Result<Course> {
         text: app.without_paths(&note.text),
         ..note
     });
-    Ok(Course {
+    Ok(Snapshot {
         current_version: store.current()?.map(|release| release.version.to_string()),
         restarts: update
             .as_ref()
@@ -229,24 +184,26 @@ fn phases(store: &Store, update: &Update) -> Result<Vec<Phase>> {
     Ok(phases)
 }
 
-/// The course of updates, live: events `state` ([`Course`]) and `progress` ([`device::control::board::Work`]), as server-sent events.
+/// The course of updates, live: events `state` ([`Snapshot`]) and `progress` ([`device::control::board::Work`]), as server-sent events.
 #[utoipa::path(get, path = "/api/v1/ota/events", tag = "device",
     responses((status = 200, description = "Events `state` and `progress`", content_type = "text/event-stream", body = String), Refused))]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     _: Reader,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
-    let first = told(&app).await?;
-    let receiver = app.events.listen(&app, first.clone())?;
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
+    let first = event(&app).await?;
+    let receiver = app.events.listen(first.clone(), |sender| {
+        tokio::spawn(send(app.clone(), sender));
+    })?;
     let ends = tokio::time::Instant::now() + LONGEST;
     let listener = Listener {
         receiver,
-        shown: Told::default(),
+        shown: Event::default(),
         next: first,
     };
     let stream = stream::unfold(listener, move |mut listener| async move {
         loop {
-            if let Some(event) = listener.event() {
+            if let Some(event) = listener.next_event() {
                 return Some((Ok(event), listener));
             }
             match tokio::time::timeout_at(ends, listener.receiver.changed()).await {
@@ -259,22 +216,22 @@ pub(crate) async fn events(
 }
 
 struct Listener {
-    receiver: watch::Receiver<Told>,
-    shown: Told,
-    next: Told,
+    receiver: watch::Receiver<Event>,
+    shown: Event,
+    next: Event,
 }
 
 impl Listener {
     /// The next event, if there is something that was not shown.
-    fn event(&mut self) -> Option<Event> {
-        let Told { state, progress } = &self.next;
+    fn next_event(&mut self) -> Option<sse::Event> {
+        let Event { state, progress } = &self.next;
         if self.shown.state != *state {
             self.shown.state = state.clone();
-            return Some(Event::default().event("state").data(&**state));
+            return Some(sse::Event::default().event("state").data(&**state));
         }
         if self.shown.progress != *progress {
             self.shown.progress = progress.clone();
-            return Some(Event::default().event("progress").data(&**progress));
+            return Some(sse::Event::default().event("progress").data(&**progress));
         }
         None
     }

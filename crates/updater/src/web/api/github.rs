@@ -6,11 +6,9 @@ use std::sync::Arc;
 use bundle::{Digest, Platform};
 use semver::Version;
 
-use super::views::Done;
-use crate::github::{GitHub, Patience, Then};
-use crate::web::{
-    app::{App, blocking},
-    refusal::Refusal,
+use crate::{
+    github::{GitHub, Patience, Then},
+    web::{answer::Done, app::App, refusal::Refusal, worker::blocking},
 };
 use device::{containers::SystemClock, control::requests::Command, state::Phase, store::Update};
 

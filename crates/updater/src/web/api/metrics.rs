@@ -1,13 +1,6 @@
 //! Metrics for Prometheus, in its text format.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
@@ -17,31 +10,6 @@ use crate::web::{
     refusal::{Refusal, Refused},
 };
 use device::state::Phase;
-
-/// What is counted since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Answers by the first digit of their status.
-    answers: [AtomicU64; 6],
-    received_bytes: AtomicU64,
-    refused_logins: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn answered(&self, status: u16) {
-        if let Some(counter) = self.answers.get(usize::from(status / 100)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn received(&self, bytes: usize) {
-        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn refused_login(&self) {
-        self.refused_logins.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "device",
@@ -99,16 +67,13 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Reader) -> Result<im
         "counter",
         "Answers by the class of their status",
     );
-    for (class, counter) in app.counters.answers.iter().enumerate().skip(2) {
-        page.value(
-            &[("class", &format!("{class}xx"))],
-            counter.load(Ordering::Relaxed) as f64,
-        );
+    for (class, count) in app.counters.responses() {
+        page.value(&[("class", &format!("{class}xx"))], count as f64);
     }
     page.metric("ota_received_bytes_total", "counter", "Bytes of uploaded bundles");
-    page.value(&[], app.counters.received_bytes.load(Ordering::Relaxed) as f64);
+    page.value(&[], app.counters.received_bytes() as f64);
     page.metric("ota_refused_logins_total", "counter", "Logins with a wrong password");
-    page.value(&[], app.counters.refused_logins.load(Ordering::Relaxed) as f64);
+    page.value(&[], app.counters.refused_logins() as f64);
     page.metric("ota_event_listeners", "gauge", "Open event streams");
     page.value(&[], app.events.listeners() as f64);
     Ok((

@@ -1,7 +1,6 @@
 //! What is read: the list, one update, what runs and what could, the audit log, what a rollback would mean.
 
 pub(crate) mod actions;
-pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod github;
 pub(crate) mod metrics;
@@ -13,13 +12,11 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::views::{AuditList, Check, RollbackPlan, UpdateList, UpdateView};
 use super::{
     access::{Caller, Reader, Who},
-    api::{
-        body::{Name, Page},
-        views::{AuditList, Check, RollbackPlan, UpdateList, UpdateView},
-    },
     app::App,
+    body::{Name, Page},
     refusal::{Problem, Refusal, Refused},
 };
 

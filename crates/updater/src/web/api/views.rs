@@ -104,24 +104,6 @@ pub(crate) struct Check {
     pub(crate) github_error: Option<String>,
 }
 
-/// That something was done, or begun.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Done {
-    /// `success`.
-    status: &'static str,
-    /// What was done, in a sentence.
-    message: String,
-}
-
-impl Done {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            status: "success",
-            message: message.into(),
-        }
-    }
-}
-
 /// What rolling back an update would mean.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RollbackPlan {

@@ -1,4 +1,12 @@
-//! What all calls share.
+//! What all calls share: the configuration, the record, the way to the daemon, and what is counted and under way.
+//!
+//! It knows no call and no caller; `access`, `api` and `upload` are above it.
+
+pub(crate) mod counters;
+pub(crate) mod events;
+pub(crate) mod limits;
+pub(crate) mod receive;
+pub(crate) mod uploads;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,22 +16,17 @@ use std::{
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::{
-    access::{Caller, Limits},
-    api::{events::Events, metrics::Counters},
-    refusal::Refusal,
-    upload::unfinished::Uploads,
-};
+use self::{counters::Counters, events::Events, limits::Limits, uploads::Uploads};
+use super::{refusal::Refusal, worker::blocking};
 use crate::github::Waker;
 use device::{
-    Error, Result,
+    Result,
     config::Config,
-    containers::stamp,
     control::{
         board::Board,
         requests::{Command, Requests},
     },
-    store::{Audit, Store, Update},
+    store::{Store, Update},
 };
 
 /// How long the daemon may take to begin what it is asked for.
@@ -50,7 +53,7 @@ pub(crate) struct App {
     /// Gets downloads going; none where no repository is configured.
     pub(crate) waker: Option<Waker>,
     pub(crate) events: Events,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     store: Mutex<Option<Store>>,
 }
 
@@ -68,7 +71,7 @@ impl App {
             logins: Semaphore::new(WAITING_LOGINS),
             claiming: Mutex::default(),
             events: Events::default(),
-            counters: Counters::default(),
+            counters: Arc::default(),
             store: Mutex::default(),
         }
     }
@@ -112,43 +115,6 @@ impl App {
         }
     }
 
-    /// Writes a line of the audit log. That it cannot be written stops nothing: the journal is what counts.
-    pub(crate) async fn audit(self: &Arc<Self>, caller: &Caller, action: &str, subject: &str, outcome: &str) {
-        let line = Audit {
-            at: stamp(jiff::Timestamp::now()),
-            who: caller.who.to_string(),
-            address: caller.address.map(|address| address.to_string()),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            outcome: outcome.to_owned(),
-        };
-        if let Err(refusal) = self.record(move |store| store.add_audit(&line)).await {
-            tracing::warn!("the audit log cannot be written: {}", refusal.detail());
-        }
-    }
-
-    /// As [`App::audit`], with what came of it.
-    pub(crate) async fn audit_outcome<T>(
-        self: &Arc<Self>,
-        caller: &Caller,
-        action: &str,
-        subject: &str,
-        outcome: &Result<T, Refusal>,
-    ) {
-        let text = match outcome {
-            Ok(_) => "accepted",
-            Err(refusal) => refusal.detail(),
-        };
-        self.audit(caller, action, subject, text).await;
-    }
-
-    /// As [`App::audit_outcome`], for an upload.
-    pub(crate) async fn audit_upload(self: &Arc<Self>, caller: &Caller, outcome: &Result<Update, Refusal>) {
-        let version = outcome.as_ref().map(|update| update.version.to_string());
-        self.audit_outcome(caller, "upload", &version.unwrap_or_default(), outcome)
-            .await;
-    }
-
     /// A text for callers: where things lie on this device is not theirs to know.
     pub(crate) fn without_paths(&self, text: &str) -> String {
         let config = &self.config;
@@ -158,15 +124,5 @@ impl App {
                 let folder = folder.display().to_string();
                 text.replace(&format!("{folder}/"), "").replace(&folder, ".")
             })
-    }
-}
-
-/// Does something that may take its time on a worker's thread.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Refusal::internal(&Error::engine("answer", error))),
     }
 }

@@ -29,9 +29,9 @@ use tracing::warn;
 
 use super::{routes::router, tls::Tls};
 use crate::web::{
-    access::Peer,
-    app::App,
-    upload::{receive, unfinished},
+    access::client::Peer,
+    app::{App, receive},
+    upload::unfinished,
 };
 use device::{Error, Result};
 

@@ -9,10 +9,10 @@ use utoipa::{
 };
 
 use crate::web::{
-    access::{self, login},
+    access::{self, caller, login},
     api::{self, actions, events, metrics},
     refusal,
-    upload::{self, resumable},
+    upload::{form, resumable},
 };
 
 #[derive(OpenApi)]
@@ -25,11 +25,11 @@ use crate::web::{
     ),
     paths(
         api::list, actions::register, api::check, api::show, actions::delete, actions::apply, api::rollback_plan,
-        actions::roll_back, upload::upload, resumable::options, resumable::begin, resumable::show, resumable::go_on,
+        actions::roll_back, form::upload, resumable::options, resumable::begin, resumable::show, resumable::go_on,
         resumable::end, events::events, api::audit, login::show, login::begin, login::end, document_call,
         api::health, metrics::metrics,
     ),
-    components(schemas(events::Course, device::control::board::Work, refusal::Problem)),
+    components(schemas(events::Snapshot, device::control::board::Work, refusal::Problem)),
     modifiers(&Schemes),
     security(("session" = []), ("token" = [])),
     tags(
@@ -49,7 +49,7 @@ impl Modify for Schemes {
         document.info.license = None;
         document.info.version = "1".to_owned();
         let components = document.components.get_or_insert_default();
-        let cookie = ApiKey::Cookie(ApiKeyValue::new(access::COOKIE));
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(caller::COOKIE));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
         let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("token", SecurityScheme::Http(token));

@@ -17,7 +17,7 @@ use crate::web::{
     api::{self, actions, events, metrics},
     app::App,
     refusal::Refusal,
-    upload::{self, resumable},
+    upload::{form, resumable},
 };
 
 /// Everything that is served.
@@ -29,7 +29,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/events", get(events::events))
         .route("/openapi.json", get(openapi::document_call))
         .route("/session", get(login::show).post(login::begin).delete(login::end))
-        .route("/upload", post(upload::upload))
+        .route("/upload", post(form::upload))
         .route("/uploads", post(resumable::begin).options(resumable::options))
         .route(
             "/uploads/{id}",

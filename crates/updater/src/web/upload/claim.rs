@@ -13,8 +13,14 @@ use bundle::{
 };
 use semver::Version;
 
-use super::receive::Received;
-use crate::web::{access::Caller, app::App, refusal::Refusal};
+use crate::web::{
+    access::Caller,
+    app::{
+        App,
+        receive::{Judge, Received},
+    },
+    refusal::Refusal,
+};
 use device::{
     containers::stamp,
     state::{Event, Phase},
@@ -71,6 +77,12 @@ pub(crate) fn judge(app: &App, manifest: &bundle::read::UnverifiedManifest) -> R
         }
         _ => Ok(Claim::New),
     }
+}
+
+/// As [`judge`], for a bundle of which only the beginning is here.
+pub(crate) fn early(app: &Arc<App>) -> Judge {
+    let app = app.clone();
+    Box::new(move |manifest| judge(&app, manifest).map(drop))
 }
 
 fn exists(version: &Version, how: &str) -> Refusal {

@@ -23,15 +23,20 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use super::{
-    STALL, claim,
-    receive::{Feed, Incoming},
-    unfinished::{self, Upload, file_of, opened},
+    claim,
+    unfinished::{self, opened},
 };
 use crate::web::{
-    access::{Admin, BASE, Caller},
-    api::body::Name,
-    app::{App, blocking},
+    access::{Admin, Caller},
+    answer::BASE,
+    app::{
+        App,
+        receive::{Feed, Incoming, STALL},
+        uploads::{Upload, file_of},
+    },
+    body::Name,
     refusal::{Problem, Refusal, Refused},
+    worker::blocking,
 };
 use device::Error;
 

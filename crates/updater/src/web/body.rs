@@ -1,6 +1,6 @@
 //! What calls bring: JSON bodies, queries and path parameters, each with a readable refusal.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     body::to_bytes,
@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::web::{app::App, refusal::Refusal};
+use super::refusal::Refusal;
 
 /// The largest JSON body in bytes; release notes are the largest part of one.
 pub(crate) const MAX_JSON: usize = 256 << 10;
@@ -23,10 +23,10 @@ pub(crate) struct Body<T>(pub(crate) T);
 /// A JSON body, or none.
 pub(crate) struct OptionalBody<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let is_json = is_json(&request);
         let bytes = read(request).await?;
         if !is_json {
@@ -36,10 +36,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     }
 }
 
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let is_json = is_json(&request);
         let bytes = read(request).await?;
         match bytes.is_empty() {
@@ -93,11 +93,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 /// The part of the path that names something.
 pub(crate) struct Name(pub(crate) String);
 
-impl FromRequestParts<Arc<App>> for Name {
+impl<S: Send + Sync> FromRequestParts<S> for Name {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        match Path::<String>::from_request_parts(parts, app).await {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::<String>::from_request_parts(parts, state).await {
             Ok(Path(name)) => Ok(Self(name)),
             Err(_) => Err(Refusal::new(StatusCode::NOT_FOUND, "there is nothing of that name")),
         }
@@ -127,11 +127,11 @@ struct PageQuery {
     page_size: Option<u64>,
 }
 
-impl FromRequestParts<Arc<App>> for Page {
+impl<S: Send + Sync> FromRequestParts<S> for Page {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
-        let query = Query::<PageQuery>::from_request_parts(parts, app).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let query = Query::<PageQuery>::from_request_parts(parts, state).await;
         let Query(query) = query.map_err(|error| Refusal::unprocessable(error.body_text()))?;
         let page = query.page.unwrap_or(1);
         let page_size = query.page_size.unwrap_or(20);

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use axum::{body::Bytes, http::StatusCode};
@@ -19,8 +20,8 @@ use bundle::{
 };
 use tokio::sync::mpsc;
 
-use super::claim;
-use crate::web::{app::App, refusal::Refusal};
+use super::counters::Counters;
+use crate::web::refusal::Refusal;
 use device::{Error, config::Config, engine::preflight::WATERMARK, system::files};
 
 /// What the names of files begin with that are received in one request: hidden ones.
@@ -32,12 +33,19 @@ const MEASURE: u64 = 8 << 20;
 /// How much must be here before the manifest is looked for. Manifests are some kilobytes.
 const LOOK_AT: u64 = 256 << 10;
 
+/// How long an upload may go without a byte.
+pub(crate) const STALL: Duration = Duration::from_secs(60);
+
 /// Chunks between the network and the disk.
 const CHUNKS: usize = 8;
 
+/// Decides from its manifest whether a bundle can be accepted, before all of it is here.
+pub(crate) type Judge = Box<dyn Fn(&UnverifiedManifest) -> Result<(), Refusal> + Send>;
+
 /// A file while it is received.
 pub(crate) struct Incoming {
-    app: Arc<App>,
+    counters: Arc<Counters>,
+    judge: Judge,
     path: PathBuf,
     file: File,
     hasher: Hasher,
@@ -58,7 +66,7 @@ pub(crate) struct Received {
 
 impl Incoming {
     /// A new file at `path`.
-    pub(crate) fn create(app: &Arc<App>, path: PathBuf) -> Result<Self, Refusal> {
+    pub(crate) fn create(path: PathBuf, counters: &Arc<Counters>, judge: Judge) -> Result<Self, Refusal> {
         let file = OpenOptions::new()
             .write(true)
             .read(true)
@@ -66,14 +74,14 @@ impl Incoming {
             .mode(0o600)
             .open(&path);
         let file = file.map_err(|error| failed("make", &path, error))?;
-        Ok(Self::of(app, path, file))
+        Ok(Self::of(path, file, counters, judge))
     }
 
     /// A file that was begun before: what is there is hashed once more.
-    pub(crate) fn reopen(app: &Arc<App>, path: PathBuf) -> Result<Self, Refusal> {
+    pub(crate) fn reopen(path: PathBuf, counters: &Arc<Counters>, judge: Judge) -> Result<Self, Refusal> {
         let file = OpenOptions::new().read(true).append(true).open(&path);
         let file = file.map_err(|error| failed("open", &path, error))?;
-        let mut incoming = Self::of(app, path, file);
+        let mut incoming = Self::of(path, file, counters, judge);
         let mut buffer = vec![0; 64 << 10];
         loop {
             match incoming.file.read(&mut buffer) {
@@ -88,9 +96,10 @@ impl Incoming {
         Ok(incoming)
     }
 
-    fn of(app: &Arc<App>, path: PathBuf, file: File) -> Self {
+    fn of(path: PathBuf, file: File, counters: &Arc<Counters>, judge: Judge) -> Self {
         Self {
-            app: app.clone(),
+            counters: counters.clone(),
+            judge,
             path,
             file,
             hasher: Hasher::new(),
@@ -123,13 +132,13 @@ impl Incoming {
         }
         if self.size - self.measured >= MEASURE {
             self.measured = self.size;
-            expect_room(&self.app.config, 0, 0)?;
+            expect_room(&self.path, 0, 0)?;
         }
         self.file
             .write_all(bytes)
             .map_err(|error| failed("write", &self.path, error))?;
         self.size += bytes.len() as u64;
-        self.app.counters.received(bytes.len());
+        self.counters.received(bytes.len());
         if !self.looked && self.size >= LOOK_AT {
             self.looked = true;
             self.look_early()?;
@@ -140,7 +149,7 @@ impl Incoming {
     /// Looks at the manifest, if it is here already.
     fn look_early(&self) -> Result<(), Refusal> {
         match self.manifest() {
-            Ok(manifest) => claim::judge(&self.app, &manifest).map(drop),
+            Ok(manifest) => (self.judge)(&manifest),
             // A zip file has its list at its end; an old bundle may have its manifest there.
             Err(VerifyError::Truncated | VerifyError::Io(_)) => Ok(()),
             Err(_) if self.is_zip() => Ok(()),
@@ -238,10 +247,9 @@ impl Feed {
     }
 }
 
-/// Refuses what the disk cannot take; `expected` bytes are to come beside `pledged` ones.
-pub(crate) fn expect_room(config: &Config, expected: u64, pledged: u64) -> Result<(), Refusal> {
-    let folder = config.updates();
-    let free = files::free_bytes(&folder).map_err(|error| failed("measure", &folder, error))?;
+/// Refuses what does not fit on the disk of `path`; `expected` bytes are to come beside `pledged` ones.
+pub(crate) fn expect_room(path: &Path, expected: u64, pledged: u64) -> Result<(), Refusal> {
+    let free = files::free_bytes(path).map_err(|error| failed("measure", path, error))?;
     match expected.saturating_add(pledged).saturating_add(WATERMARK) <= free {
         true => Ok(()),
         false => Err(Refusal::new(
