@@ -54,10 +54,6 @@ pub(crate) struct Released {
 }
 
 /// Makes the release.
-///
-/// # Errors
-/// Everything that blocks it, before anything is done; then what the steps meet. Bundles that were in `dist/` before
-/// stay until better ones are whole.
 pub(crate) fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     let progress = Progress::start();
     interrupt::listen();

@@ -64,9 +64,6 @@ pub struct Assumed {
 
 /// Whether this can only be a bundle of the old procedure: its first file is an old manifest, or no manifest. Everything
 /// else, what is damaged too, is for the strict reader to judge.
-///
-/// # Errors
-/// [`VerifyError::Truncated`] where that cannot be told yet.
 pub(super) fn looks_old<S: Read + Seek>(source: &mut S) -> Result<bool, VerifyError> {
     let mut old = false;
     let walked = walk_files(source, |name, size, content| {
@@ -85,9 +82,6 @@ pub(super) fn looks_old<S: Read + Seek>(source: &mut S) -> Result<bool, VerifyEr
 
 /// Whether a bundle that the strict reader refused has no signature, which then is what is to be said of it. Nothing of its
 /// contents is looked at.
-///
-/// # Errors
-/// [`VerifyError::Truncated`] where that cannot be told yet.
 pub(super) fn is_unsigned<S: Read + Seek>(source: &mut S) -> Result<bool, VerifyError> {
     let mut names = Vec::new();
     let walked = walk_files(source, |name, _, content| {

@@ -72,9 +72,6 @@ pub(crate) enum Cache {
 }
 
 /// Builds everything in `bake`, showing BuildKit's progress.
-///
-/// # Errors
-/// [`Error::Build`] with the end of the build's output, or the bake file cannot be written.
 pub(crate) fn bake(root: &Path, state: &Path, bake: &BakeFile, builder: Option<&str>, cache: Cache) -> Result<()> {
     let path = state.join("bake.json");
     let value = serde_json::to_value(bake).map_err(|error| Error::Content {
@@ -119,9 +116,6 @@ pub(crate) fn is_damaged_cache(error: &ProcessError) -> bool {
 }
 
 /// The digest that a registry has for `reference` now.
-///
-/// # Errors
-/// The registry cannot be reached, or does not know the reference.
 pub(crate) fn registry_digest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
     // As JSON: before 0.20, buildx took any other template on the manifest for its own summary.
     let text = imagetools(reference, builder, &["--format", "{{json .Manifest}}"])?;
@@ -130,9 +124,6 @@ pub(crate) fn registry_digest(reference: &str, builder: Option<&str>) -> Result<
 }
 
 /// The index or manifest that a registry has for `reference`, as JSON.
-///
-/// # Errors
-/// The registry cannot be reached, or does not know the reference.
 pub(crate) fn registry_manifest(reference: &str, builder: Option<&str>) -> Result<String, ProcessError> {
     imagetools(reference, builder, &["--raw"])
 }

@@ -28,9 +28,6 @@ pub(crate) struct Exclusive {
 
 impl Exclusive {
     /// Waits until no other release is under way, and removes what a killed one left half-written.
-    ///
-    /// # Errors
-    /// The lock's file or a folder cannot be written, or somebody has interrupted the waiting.
     pub(crate) fn take(workspace: &Workspace) -> Result<Self> {
         let state = &workspace.state;
         fs::create_dir_all(state).map_err(Error::io("create", state))?;

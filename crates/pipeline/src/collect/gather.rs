@@ -68,10 +68,6 @@ pub(crate) struct ImageSource {
 
 impl Collect {
     /// Collects from the layouts of the build, or from `parts` if there are any.
-    ///
-    /// # Errors
-    /// A layout is missing or damaged, an image lacks a platform, the store cannot be written, or two parts hold
-    /// different images for one platform.
     pub(crate) fn run(&self, workspace: &Workspace, parts: &[Layout]) -> Result<Collected> {
         if parts.is_empty() {
             self.built(workspace)

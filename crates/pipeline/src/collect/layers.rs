@@ -83,9 +83,6 @@ impl LayerStore {
     }
 
     /// Gives the layer `descriptor` of `layout`, which comes `from` there, in the form in which bundles carry it.
-    ///
-    /// # Errors
-    /// The layer is missing, is not the one of `diff_id`, or has an unknown form; the store cannot be written.
     pub(crate) fn provide(
         &mut self,
         layout: &Layout,
@@ -157,9 +154,6 @@ impl LayerStore {
     }
 
     /// Writes a small blob, such as a manifest, and gives its digest.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let path = self.blob_path(&digest);
@@ -170,9 +164,6 @@ impl LayerStore {
     }
 
     /// Removes what `used` does not name and what is older than a month, so that the store does not grow for ever.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub(crate) fn prune(&mut self, used: &BTreeSet<Digest>) -> Result<()> {
         for path in files(&self.folder.join("blobs/sha256")) {
             let name = path
@@ -210,9 +201,6 @@ impl LayerStore {
     }
 
     /// Writes down what is known, for the next release.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub(crate) fn remember(&self) -> Result<()> {
         let path = self.folder.join("layers.json");
         let text = serde_json::to_vec_pretty(&Known {

@@ -48,9 +48,6 @@ pub(crate) struct LayoutImage {
 
 impl Layout {
     /// The layout in `folder`.
-    ///
-    /// # Errors
-    /// `folder` holds no layout.
     pub(crate) fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let layout = Self { folder: folder.into() };
         let marker = layout.folder.join("oci-layout");
@@ -74,18 +71,12 @@ impl Layout {
     }
 
     /// The annotations of the layout's index.
-    ///
-    /// # Errors
-    /// The index is missing or damaged.
     pub(crate) fn annotations(&self) -> Result<BTreeMap<String, String>> {
         let annotations = self.index()?.annotations().clone();
         Ok(annotations.into_iter().flatten().collect())
     }
 
     /// The layout's images, in the order of its index.
-    ///
-    /// # Errors
-    /// The index, or a manifest that it leads to, is missing, damaged, or not what it says.
     pub(crate) fn images(&self) -> Result<Vec<LayoutImage>> {
         self.index()?
             .manifests()
@@ -100,9 +91,6 @@ impl Layout {
     }
 
     /// Reads a manifest and its configuration.
-    ///
-    /// # Errors
-    /// One of them is missing, damaged, or not what it says.
     pub(crate) fn manifest(&self, descriptor: &Descriptor) -> Result<(ImageManifest, ImageConfiguration)> {
         let manifest: ImageManifest = self.json(descriptor)?;
         let config: ImageConfiguration = self.json(manifest.config())?;
@@ -167,9 +155,6 @@ impl Layout {
     }
 
     /// Reads the document that `descriptor` names.
-    ///
-    /// # Errors
-    /// It is missing, has another digest, or is not of the shape.
     pub(crate) fn json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         let digest = digest(descriptor).map_err(|message| self.refused(message))?;
         let path = self.blob_path(&digest);
@@ -199,9 +184,6 @@ impl Layout {
 }
 
 /// The digest of a descriptor; only SHA-256 is known here.
-///
-/// # Errors
-/// The digest is of another algorithm, as a message.
 pub(crate) fn digest(descriptor: &Descriptor) -> Result<Digest, String> {
     let text = descriptor.digest().to_string();
     Digest::from_str(&text).map_err(|error| format!("digest {text}: {error}"))
@@ -250,9 +232,6 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Removes the blobs that earlier builds left in `layout`.
-///
-/// # Errors
-/// The layout is damaged, or a blob cannot be removed.
 pub(crate) fn remove_stale_blobs(layout: &Layout) -> Result<()> {
     let reachable = reachable(layout)?;
     let blobs = layout.folder().join("blobs/sha256");

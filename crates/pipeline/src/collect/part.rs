@@ -33,9 +33,6 @@ pub(crate) struct PartOrigin {
 }
 
 /// What the part in `layout` was built from.
-///
-/// # Errors
-/// The index is missing or damaged.
 pub(crate) fn origin(layout: &Layout) -> Result<PartOrigin> {
     let annotations = layout.annotations()?;
     let unpinned = annotations.get(UNPINNED).map(String::as_str).unwrap_or_default();
@@ -61,9 +58,6 @@ pub(crate) struct Import {
 
 impl Import {
     /// Gives the part's layout.
-    ///
-    /// # Errors
-    /// The part cannot be read, is no layout, or was built from another commit.
     pub(crate) fn run(&self, progress: &Progress) -> Result<Layout> {
         progress.step(format_args!("importing {}", self.part.display()));
         let layout = import(&self.part, &self.scratch)?;
@@ -73,9 +67,6 @@ impl Import {
 }
 
 /// Checks that `part`, which is in `layout`, was built from `commit`.
-///
-/// # Errors
-/// [`Error::Problems`] if it was not, or does not say.
 fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
     let message = match origin(layout)?.commit {
         Some(found) if found == commit => return Ok(()),
@@ -89,9 +80,6 @@ fn expect_commit(part: &Path, layout: &Layout, commit: &str) -> Result<()> {
 }
 
 /// The updater's binary that `image` is, if it is one.
-///
-/// # Errors
-/// It is one, and it is missing or damaged.
 pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Platform, PathBuf)>> {
     if image.annotations.get(ROLE).map(String::as_str) != Some("updater") {
         return Ok(None);
@@ -121,9 +109,6 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
 }
 
 /// Makes the layout of `part` available as a folder; archives are unpacked into `scratch`.
-///
-/// # Errors
-/// The part cannot be read, is no layout, or holds names that no layout has.
 fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     if part.is_dir() {
         return Layout::open(part);

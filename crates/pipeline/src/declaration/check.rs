@@ -35,9 +35,6 @@ impl Declaration {
 }
 
 /// Checks what serde could read, all of it.
-///
-/// # Errors
-/// Every contradiction.
 fn check(raw: raw::Release) -> Result<Declaration, Vec<Problem>> {
     let mut problems = Problems::default();
     let product = problems.take("product", raw.product.parse::<ProductName>());

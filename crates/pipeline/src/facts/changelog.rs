@@ -23,9 +23,6 @@ const HEADINGS: [(&str, &[&str]); 3] = [
 const SILENT: [&str; 6] = ["build", "chore", "ci", "docs", "style", "test"];
 
 /// The changelog from the commits since the last version tag.
-///
-/// # Errors
-/// Git fails.
 pub(crate) fn from_commits(sh: &Shell, workspace: &Path, version: &Version) -> Result<String> {
     let since = git::previous_version_tag(sh, workspace, &tag::of(version));
     let range = since.map_or_else(|| "HEAD".to_owned(), |tag| format!("{tag}..HEAD"));
@@ -100,9 +97,6 @@ The format is [Keep a Changelog 1.1.0](https://keepachangelog.com/en/1.1.0/), an
 ";
 
 /// `text` with a section for `version`: what stands under `Unreleased`, or else `commits`. `Unreleased` stays, empty.
-///
-/// # Errors
-/// The message, if the version has a section already, or nothing changed.
 pub(crate) fn with_version(text: &str, version: &Version, date: &str, commits: &str) -> Result<String, String> {
     let version_name = version.to_string();
     if text.lines().any(|line| heads(line, &version_name)) {

@@ -18,10 +18,6 @@ pub(crate) struct ServiceImage {
 }
 
 /// Reads the services' images from the text of a compose file.
-///
-/// # Errors
-/// The text is not YAML, not a compose file, or needs more than this one file; as a message without the
-/// file's name.
 pub(crate) fn images(text: &str, variables: &BTreeMap<String, String>) -> Result<Vec<ServiceImage>, String> {
     let mut file: Value = serde_yaml_ng::from_str(text).map_err(|error| format!("is not YAML: {error}"))?;
     file.apply_merge()

@@ -11,7 +11,7 @@ use bundle::Digest;
 
 /// A stage of a Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Its name, in lower case as BuildKit compares it.
     pub name: Option<String>,
     /// What it starts from: an image, another stage, or `scratch`.
@@ -32,7 +32,7 @@ pub struct Stage {
 
 /// A Dockerfile's stages and images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dockerfile {
+pub(crate) struct Dockerfile {
     /// The stages in order.
     pub stages: Vec<Stage>,
     /// Every image that it names and does not build itself, as written, each once, in order.
@@ -45,7 +45,7 @@ pub struct Dockerfile {
 
 impl Dockerfile {
     /// Reads the text of a Dockerfile. Never fails: what BuildKit would refuse is left to BuildKit.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut file = Self {
             syntax: syntax_directive(text),
             ..Self::default()
@@ -69,12 +69,12 @@ impl Dockerfile {
     }
 
     /// The stage called `name`, and every stage that it is made from, in order.
-    pub fn with_sources(&self, name: &str) -> Vec<&Stage> {
+    pub(crate) fn with_sources(&self, name: &str) -> Vec<&Stage> {
         self.sources(self.position(name, self.stages.len()), &[])
     }
 
     /// The stages that are built for `target`, or the last stage if there is none, when those called `given` are not.
-    pub fn built_stages(&self, target: Option<&str>, given: &[&str]) -> Vec<&Stage> {
+    pub(crate) fn built_stages(&self, target: Option<&str>, given: &[&str]) -> Vec<&Stage> {
         let end = self.stages.len();
         let target = match target {
             Some(target) => self.position(target, end),
@@ -98,7 +98,7 @@ impl Dockerfile {
     }
 
     /// The images among those that `stages` start from, copy out of or mount.
-    pub fn images_of(&self, stages: &[&Stage]) -> Vec<&str> {
+    pub(crate) fn images_of(&self, stages: &[&Stage]) -> Vec<&str> {
         let is_used = |image: &String| {
             stages
                 .iter()
@@ -109,14 +109,14 @@ impl Dockerfile {
     }
 
     /// Whether `target` is a stage.
-    pub fn has_target(&self, target: &str) -> bool {
+    pub(crate) fn has_target(&self, target: &str) -> bool {
         self.stages
             .iter()
             .any(|stage| stage.name.as_deref() == Some(&target.to_lowercase()))
     }
 
     /// The names of all stages that have one.
-    pub fn targets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &str> {
         self.stages.iter().filter_map(|stage| stage.name.as_deref())
     }
 

@@ -10,7 +10,7 @@ use crate::{Result, system::process::read};
 
 /// The state of the work tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Git {
+pub(crate) struct Git {
     /// The commit that is checked out.
     pub commit: String,
     /// Its committer time, in seconds since 1970. The only time that a bundle carries.
@@ -26,7 +26,7 @@ impl Git {
     ///
     /// # Errors
     /// There is no git, no repository, or no commit yet.
-    pub fn read(sh: &Shell, workspace: &Path) -> Result<Self> {
+    pub(crate) fn read(sh: &Shell, workspace: &Path) -> Result<Self> {
         let _dir = sh.push_dir(workspace);
         let head = read(cmd!(sh, "git log -1 --format=%H%n%ct"))?;
         let (commit, time) = head.split_once('\n').unwrap_or((&head, "0"));

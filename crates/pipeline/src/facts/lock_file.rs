@@ -16,7 +16,7 @@ const HEAD: &str = "# Pins every image that comes from a registry. Made by `carg
 /// The content of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// The file format's version; 1.
     pub format: u32,
     /// The images, sorted by reference.
@@ -27,7 +27,7 @@ pub struct Lock {
 /// One image of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LockedImage {
+pub(crate) struct LockedImage {
     /// The reference exactly as the compose file or the Dockerfile writes it.
     pub reference: String,
     /// Who the digest was learnt from.
@@ -40,7 +40,7 @@ pub struct LockedImage {
 /// Who a digest was learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LockSource {
+pub(crate) enum LockSource {
     /// The registry that the reference names.
     Registry,
     /// Nobody: releases so far were made from a stand-in, and cannot be published.
@@ -61,7 +61,7 @@ impl Lock {
     ///
     /// # Errors
     /// The file cannot be read, or is not a lock file of a known format.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -85,12 +85,12 @@ impl Lock {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         files::write_atomically(path, self.to_text().as_bytes())
     }
 
     /// The file's text.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut sorted = self.clone();
         sorted.images.sort_by(|a, b| a.reference.cmp(&b.reference));
         // A lock of strings and numbers always has a TOML form.
@@ -98,7 +98,7 @@ impl Lock {
     }
 
     /// The entry of `reference`.
-    pub fn get(&self, reference: &str) -> Option<&LockedImage> {
+    pub(crate) fn get(&self, reference: &str) -> Option<&LockedImage> {
         self.images.iter().find(|image| image.reference == reference)
     }
 }

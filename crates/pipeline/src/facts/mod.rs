@@ -12,6 +12,6 @@ mod repository;
 pub mod vendored;
 mod workspace;
 
-pub use repository::{Facts, tagged_version};
+pub(crate) use repository::{Facts, tagged_version};
 pub use workspace::Workspace;
 pub(crate) use workspace::{empty_folder, image_references, layout_folder, target_name, updater_folder};

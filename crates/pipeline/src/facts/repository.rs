@@ -25,7 +25,7 @@ use crate::{
 
 /// What is so in a repository.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The state of the work tree; the message if git could not tell.
     pub git: Result<Git, String>,
     /// The commit that the version's tag points at, if there is such a tag.
@@ -55,7 +55,7 @@ impl Facts {
     ///
     /// # Errors
     /// A file that is there cannot be read.
-    pub fn read(workspace: &Workspace, version: &Version) -> Result<Self> {
+    pub(crate) fn read(workspace: &Workspace, version: &Version) -> Result<Self> {
         let Workspace { root, declaration, .. } = workspace;
         let sh = Shell::new().map_err(|error| Error::Content {
             path: root.clone(),
@@ -112,7 +112,7 @@ impl Facts {
     }
 
     /// Every registry image that the release needs: those that ship, then those that others are built on.
-    pub fn references(&self, declaration: &Declaration) -> Vec<String> {
+    pub(crate) fn references(&self, declaration: &Declaration) -> Vec<String> {
         let mut references: Vec<_> = declaration.registry_images().map(|image| image.reference()).collect();
         for image in self.dockerfiles.values().flat_map(|file| &file.base_images) {
             if !references.contains(image) {
@@ -147,7 +147,7 @@ impl Facts {
 }
 
 /// The version that the commit in `root` is tagged with, if it is tagged with exactly one.
-pub fn tagged_version(root: &Path) -> Option<Version> {
+pub(crate) fn tagged_version(root: &Path) -> Option<Version> {
     let git = Git::read(&Shell::new().ok()?, root).ok()?;
     match git.version_tags.as_slice() {
         [tag] => tag::version(tag),

@@ -26,7 +26,7 @@ use crate::{
         target_name,
         vendored::{CRATES, Vendor, VendoredImage},
     },
-    plan::{oci_output, pins::Pin},
+    plan::{Timestamps, oci_output, pins::Pin},
     preflight::check_stages,
     system::{
         files,
@@ -50,9 +50,6 @@ pub(crate) struct Locked {
 ///
 /// An image that no registry can be asked for keeps its digest; without one it is recorded as a stand-in's,
 /// if there is a stand-in.
-///
-/// # Errors
-/// An image can neither be asked for nor is there a stand-in; the lock file cannot be written.
 pub(crate) fn lock(workspace: &Workspace, builder: Option<&str>) -> Result<Vec<Locked>> {
     let facts = Facts::read(workspace, &any_version())?;
     let mut lock = Lock::default();
@@ -121,9 +118,6 @@ pub fn check_lock(workspace: &Workspace) -> Result<()> {
 
 /// Saves every locked image and every declared stage as an OCI layout, and the crates, into the vendor folder.
 /// `network` is that of `RUN` in stages, if it is not the builder's default.
-///
-/// # Errors
-/// An image is not locked or cannot be fetched, a stage cannot be built, or the folder cannot be written.
 pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>, network: Option<&str>) -> Result<Vendor> {
     let facts = Facts::read(workspace, &any_version())?;
     let folder = workspace.vendor_folder();
@@ -204,7 +198,7 @@ fn fetch(
             contexts: BTreeMap::from([(reference.clone(), format!("docker-image://{reference}@{digest}"))]),
             tags: vec![reference.clone()],
             // As a release exports it, so that a build from it gives the same bundle.
-            output: vec![oci_output(&layout, false)],
+            output: vec![oci_output(&layout, Timestamps::Kept)],
             attest: vec!["type=provenance,disabled=true".to_owned()],
             network: None,
         };

@@ -15,7 +15,7 @@ use crate::{
         vendored::{StageInputs, Vendor, VendoredStage},
     },
     plan::{
-        contexts, no_attestations, oci_output,
+        Timestamps, contexts, no_attestations, oci_output,
         pins::Pin,
         stages::{inputs, subject},
     },
@@ -24,9 +24,6 @@ use crate::{
 
 /// Builds every declared stage that is not in `vendor` as it must be, from the images of `pins`; what is not declared
 /// any more is taken off the list.
-///
-/// # Errors
-/// A stage cannot be built or saved.
 pub(crate) fn build(
     workspace: &Workspace,
     facts: &Facts,
@@ -92,7 +89,7 @@ fn target(workspace: &Workspace, stage: &VendorStage, pins: &[Pin], network: Opt
         contexts: contexts(pins, |_| true),
         tags: Vec::new(),
         // As a release exports it, should it ship.
-        output: vec![oci_output(&layout_folder(workspace, stage), false)],
+        output: vec![oci_output(&layout_folder(workspace, stage), Timestamps::Kept)],
         attest: no_attestations(),
         network: network.map(str::to_owned),
     }

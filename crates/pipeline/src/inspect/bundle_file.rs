@@ -17,9 +17,6 @@ use serde::Serialize;
 use crate::{Error, Result, system::report};
 
 /// What a bundle says of itself; nothing of it is verified.
-///
-/// # Errors
-/// It cannot be read, or is no bundle.
 pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
     let found = read_manifest(open(path)?).map_err(|source| Error::Verify {
         path: path.to_owned(),
@@ -35,9 +32,6 @@ pub(crate) fn inspect(path: &Path) -> Result<Inspected> {
 }
 
 /// Checks a whole bundle, against `keys` if there are any.
-///
-/// # Errors
-/// It cannot be read, is damaged, or is signed by nobody who is trusted.
 pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedReport> {
     let verified = open_verified(path, keys)?;
     let manifest = verified.manifest();
@@ -50,9 +44,6 @@ pub(crate) fn verify_bundle(path: &Path, keys: &[PublicKey]) -> Result<VerifiedR
 }
 
 /// Checks a whole bundle, against `keys` if there are any, and keeps it open.
-///
-/// # Errors
-/// As for [`verify_bundle`].
 pub(crate) fn open_verified(path: &Path, keys: &[PublicKey]) -> Result<VerifiedBundle<Source>> {
     let source = open(path)?;
     let trusted = TrustedKeys::new(keys.iter().cloned());
@@ -90,9 +81,6 @@ fn in_parts(path: &Path) -> impl FnOnce(PartsError) -> Error {
 }
 
 /// Compares two bundles by their manifests; nothing of them is verified.
-///
-/// # Errors
-/// One cannot be read, or is no bundle.
 pub(crate) fn compare(from: &Path, to: &Path) -> Result<Compared> {
     Ok(Compared(diff(&inspect(from)?.manifest, &inspect(to)?.manifest)))
 }

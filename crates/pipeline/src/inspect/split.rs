@@ -18,9 +18,6 @@ use serde::Serialize;
 use crate::{Error, Result, system::report};
 
 /// Cuts the bundle at `path` into parts of at most `size` bytes, in the same folder.
-///
-/// # Errors
-/// It is no bundle, or small enough already; a file cannot be read or written.
 pub(crate) fn split_bundle(path: &Path, size: u64) -> Result<Split> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let whole = file.metadata().map_err(Error::io("read", path))?.len();

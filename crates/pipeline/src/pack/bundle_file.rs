@@ -112,19 +112,12 @@ struct Stamp {
 
 impl Packer<'_> {
     /// Reads the files that bundles for any of the release's platforms carry.
-    ///
-    /// # Errors
-    /// A file cannot be read, or does not have the SHA-256 that is declared for it.
     pub(crate) fn files(&self, collected: &Collected) -> Result<Vec<BundleFile>> {
         let keys = public_keys(&self.workspace.declaration, self.signer);
         manifest::files(self.workspace, collected, self.version, &keys)
     }
 
     /// Writes the bundle of `step`, unless it is there already.
-    ///
-    /// # Errors
-    /// A blob is missing or damaged, the key cannot sign, the file cannot be written; a bundle that was there before
-    /// is then still there.
     pub(crate) fn pack(&self, step: &PackBundle, input: &PackInput, progress: &Progress) -> Result<Packed> {
         let packed = self.try_pack(step, input, progress)?;
         let name = packed

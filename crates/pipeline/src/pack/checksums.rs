@@ -31,9 +31,6 @@ pub struct Checksums {
 impl Checksums {
     /// Writes the checksums of `bundles` and of the installer among `release_files`. Lines of bundles that are there of
     /// other platforms stay.
-    ///
-    /// # Errors
-    /// A file cannot be read or written.
     pub(crate) fn run(&self, workspace: &Workspace, bundles: &[Packed], release_files: &[BundleFile]) -> Result<()> {
         let mut lines: Vec<_> = bundles
             .iter()

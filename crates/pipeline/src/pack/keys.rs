@@ -30,7 +30,7 @@ impl Signer {
     }
 
     /// Signs a manifest; gives the text of the signature file.
-    pub fn sign(&self, manifest: &[u8], product: &ProductName, version: &Version) -> String {
+    pub(crate) fn sign(&self, manifest: &[u8], product: &ProductName, version: &Version) -> String {
         self.secret.sign(manifest, product, version)
     }
 }
@@ -80,7 +80,7 @@ pub fn load(workspace: &Workspace) -> Result<Signer> {
 }
 
 /// The public keys that the installer carries: those that are declared, or the signer's own.
-pub fn public_keys(declaration: &Declaration, signer: &Signer) -> Vec<PublicKey> {
+pub(crate) fn public_keys(declaration: &Declaration, signer: &Signer) -> Vec<PublicKey> {
     match declaration.signing.public_keys.as_slice() {
         [] => vec![signer.public.clone()],
         keys => keys.to_vec(),
@@ -170,7 +170,7 @@ fn place(workspace: &Workspace, config: Option<PathBuf>, home: Option<PathBuf>) 
 }
 
 /// A warning where others can read the key's file.
-pub fn exposed(workspace: &Workspace) -> Option<Problem> {
+pub(crate) fn exposed(workspace: &Workspace) -> Option<Problem> {
     if env::var_os(&workspace.declaration.signing.key_variable).is_some() {
         return None;
     }
@@ -186,7 +186,7 @@ pub fn exposed(workspace: &Workspace) -> Option<Problem> {
 }
 
 /// What stands against signing, as a problem for the preflight.
-pub fn problem(error: &Error) -> Problem {
+pub(crate) fn problem(error: &Error) -> Problem {
     let message = error.to_string();
     let problem = Problem::error("signing key", message.trim_start_matches("signing key: "));
     match error.hint() {

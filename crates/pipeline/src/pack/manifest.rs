@@ -34,9 +34,6 @@ pub(crate) struct BundleFile {
 }
 
 /// The files of a release, for all of its platforms, in the order in which bundles carry them.
-///
-/// # Errors
-/// A file cannot be read, or does not have the SHA-256 that is declared for it.
 pub(crate) fn files(
     workspace: &Workspace,
     collected: &Collected,
@@ -121,9 +118,6 @@ pub(crate) fn images_for(collected: &Collected, platforms: &[Platform]) -> Vec<I
 }
 
 /// The manifest; `images_sha256` is `images`' digest.
-///
-/// # Errors
-/// The commit is not known, or its time is out of range.
 pub(crate) fn manifest(
     workspace: &Workspace,
     facts: &Facts,

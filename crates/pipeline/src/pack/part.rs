@@ -31,9 +31,6 @@ pub struct WritePart {
 
 impl WritePart {
     /// Writes the part; gives its folder.
-    ///
-    /// # Errors
-    /// The folder cannot be written, or is not empty; a blob is missing.
     pub(crate) fn run(&self, collected: &Collected, progress: &Progress) -> Result<PathBuf> {
         progress.step(format_args!("writing {}", self.path.display()));
         write(&self.path, collected, &self.commit)?;
@@ -42,9 +39,6 @@ impl WritePart {
 }
 
 /// Writes `collected`, built from `commit`, as a part into `folder`, which must be empty or not there.
-///
-/// # Errors
-/// The folder cannot be written, or is not empty; a blob is missing.
 pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Result<()> {
     expect_empty(folder)?;
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -95,9 +89,6 @@ pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Resul
 }
 
 /// Checks that a part can be written into `folder`: it is empty, or not there.
-///
-/// # Errors
-/// [`Error::Usage`] if something is in it.
 pub(crate) fn expect_empty(folder: &Path) -> Result<()> {
     let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if !occupied {

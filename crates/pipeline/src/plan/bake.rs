@@ -60,7 +60,7 @@ pub(crate) fn bake_file(workspace: &Workspace, facts: &Facts, request: &BuildReq
                         args: BTreeMap::new(),
                         contexts,
                         tags: vec![reference],
-                        output: vec![oci_output(&layout, false)],
+                        output: vec![oci_output(&layout, Timestamps::Kept)],
                         attest: no_attestations(),
                         network: None,
                     },
@@ -86,7 +86,12 @@ fn built_target(workspace: &Workspace, facts: &Facts, request: &BuildRequest<'_>
         .iter()
         .map(|(name, value)| (name.clone(), value.replace("{version}", &version)))
         .collect();
-    let output = oci_output(&layout_folder(workspace, &image.name), image.reproducible);
+    let timestamps = if image.reproducible {
+        Timestamps::Rewritten
+    } else {
+        Timestamps::Kept
+    };
+    let output = oci_output(&layout_folder(workspace, &image.name), timestamps);
     Target {
         tags: vec![format!("{}:{version}", image.name)],
         ..dockerfile_target(workspace, facts, request, &image.build, args, output)
@@ -145,13 +150,21 @@ pub(crate) fn contexts(pins: &[Pin], wanted: impl Fn(&str) -> bool) -> BTreeMap<
         .collect()
 }
 
+/// The times of files in layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timestamps {
+    /// As the build made them.
+    Kept,
+    /// Those after `SOURCE_DATE_EPOCH` are set to it.
+    Rewritten,
+}
+
 /// How an image is exported into a layout folder: layers that come compressed stay as they are, others get zstd's lowest
 /// level. That costs the engine less than moving them plain; they get their own level afterwards ([`crate::collect::layers`]).
-pub(crate) fn oci_output(layout: &Path, rewrite_timestamps: bool) -> String {
-    let rewrite = if rewrite_timestamps {
-        ",rewrite-timestamp=true"
-    } else {
-        ""
+pub(crate) fn oci_output(layout: &Path, timestamps: Timestamps) -> String {
+    let rewrite = match timestamps {
+        Timestamps::Rewritten => ",rewrite-timestamp=true",
+        Timestamps::Kept => "",
     };
     format!(
         "type=oci,dest={},tar=false,compression=zstd,compression-level=1,oci-mediatypes=true{rewrite}",

@@ -9,6 +9,6 @@ pub(crate) mod pins;
 pub(crate) mod stages;
 mod step;
 
-pub(crate) use bake::{contexts, no_attestations, oci_output};
+pub(crate) use bake::{Timestamps, contexts, no_attestations, oci_output};
 pub(crate) use make::plan;
 pub(crate) use step::{Plan, Step};

@@ -54,9 +54,6 @@ pub(crate) enum Origin {
 
 impl Pin {
     /// Looks `reference` up in the vendor folder and the lock file.
-    ///
-    /// # Errors
-    /// The reference is not locked, or what is vendored is not what is locked.
     pub(crate) fn resolve(reference: &str, lock: &Lock, vendor: &Vendor, offline: bool) -> Result<Self, Problem> {
         let locked = lock
             .get(reference)

@@ -45,9 +45,6 @@ pub(crate) struct Ready {
 }
 
 /// Reads everything that a plan depends on, and makes it. Changes nothing.
-///
-/// # Errors
-/// A file that is there cannot be read; [`Error::Problems`] with everything that is wrong with the repository.
 pub(crate) fn prepare(workspace: &Workspace, request: &Request) -> Result<Prepared> {
     let facts = Facts::read(workspace, &request.version)?;
     judge(workspace, facts, request)
@@ -72,9 +69,6 @@ pub(super) fn judge(workspace: &Workspace, facts: Facts, request: &Request) -> R
 }
 
 /// Every problem and warning of a release: of the repository, the machine and the key.
-///
-/// # Errors
-/// A file that is there cannot be read.
 pub(crate) fn check(workspace: &Workspace, request: &Request) -> Result<Vec<Problem>> {
     let (prepared, outside, _) = look(workspace, request);
     let mut problems = match prepared {
@@ -87,9 +81,6 @@ pub(crate) fn check(workspace: &Workspace, request: &Request) -> Result<Vec<Prob
 }
 
 /// Gives what a release starts from.
-///
-/// # Errors
-/// [`Error::Problems`] with everything that blocks it.
 pub(crate) fn ready(workspace: &Workspace, request: &Request) -> Result<Ready> {
     let (prepared, outside, signer) = look(workspace, request);
     let Prepared {

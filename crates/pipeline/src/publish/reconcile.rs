@@ -94,9 +94,6 @@ impl Found {
 }
 
 /// Everything that is left to do, in order; publishing is last.
-///
-/// # Errors
-/// [`PublishError::Published`]: what is published differs.
 pub(super) fn reconcile(wanted: &Wanted, found: &Found) -> Result<Vec<Action>, PublishError> {
     let mut drafts: Vec<_> = found
         .releases

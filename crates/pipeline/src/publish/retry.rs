@@ -54,9 +54,6 @@ impl Retries {
     }
 
     /// Waits as long as `failure` asks for.
-    ///
-    /// # Errors
-    /// It does not pass by itself, has happened too often, or lasts too long; or somebody pressed Ctrl-C.
     pub(super) async fn wait(&mut self, failure: Failure) -> Result<()> {
         let wait = self.decide(failure)?;
         let end = tokio::time::Instant::now() + wait;

@@ -63,9 +63,6 @@ pub(crate) struct Session {
 
 impl Session {
     /// Asks the repository for the releases of `version`, and for its tag, which must be on `commit`.
-    ///
-    /// # Errors
-    /// The token, the repository or the tag is not what it should be, or GitHub cannot be reached.
     pub(crate) fn open(target: Target, version: &Version, commit: &str, patience: Patience) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -96,9 +93,6 @@ impl Session {
     }
 
     /// What publishing would do now. Changes nothing.
-    ///
-    /// # Errors
-    /// A release is there that must not be touched.
     pub(crate) fn plan(&self, wanted: &Wanted) -> Result<Plan> {
         let actions = match &self.found {
             Some(found) => reconcile(wanted, found)?,
@@ -113,10 +107,6 @@ impl Session {
     }
 
     /// Makes the release be there, complete.
-    ///
-    /// # Errors
-    /// GitHub refuses or cannot be reached for longer than [`Patience`] allows, or a release is there that must not be
-    /// touched. Nothing is published then that was not before; the same call goes on from there.
     pub(crate) fn publish(mut self, wanted: &Wanted) -> Result<Published> {
         interrupt::listen();
         let found = self.found.take();

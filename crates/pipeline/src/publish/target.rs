@@ -27,9 +27,6 @@ impl Target {
     ///
     /// A repository that is declared must be the one that `GITHUB_REPOSITORY` names, if it names one: a fork's workflow
     /// would otherwise publish as the original.
-    ///
-    /// # Errors
-    /// No repository is known, two different ones are, or there is no token.
     pub(crate) fn find(
         declaration: &Declaration,
         variable: &dyn Fn(&str) -> Option<String>,

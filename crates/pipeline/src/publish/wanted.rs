@@ -67,10 +67,6 @@ impl Wanted {
 }
 
 /// What the bundles and the declaration want published, checked.
-///
-/// # Errors
-/// A bundle is damaged, a stand-in, not of one version with the others, or too large in a way that cannot be mended; a
-/// name or size is one that GitHub refuses.
 pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) -> Result<Wanted> {
     let manifests = manifests(&request.bundles)?;
     let Some((_, first)) = manifests.first() else {
@@ -134,9 +130,6 @@ pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) 
 }
 
 /// Reads the manifests of `bundles`.
-///
-/// # Errors
-/// One is no bundle.
 pub(crate) fn manifests(bundles: &[PathBuf]) -> Result<Vec<(PathBuf, Manifest)>> {
     let read = |path: &PathBuf| {
         let file = File::open(path).map_err(Error::io("read", path))?;

@@ -21,9 +21,6 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
 }
 
 /// Writes `bytes` to `path`: beside it first, synced, then renamed over it.
-///
-/// # Errors
-/// Any of that fails; `path` is then what it was.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary_beside(path)?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
@@ -31,9 +28,6 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A temporary file in the folder of `path`, hidden, removed again unless it is given to [`persist`].
-///
-/// # Errors
-/// The folder cannot be made or written.
 pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -45,9 +39,6 @@ pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
 }
 
 /// Syncs `file` and renames it to `path`.
-///
-/// # Errors
-/// Any of that fails; `path` is then what it was.
 pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist(path)
@@ -78,18 +69,12 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
 }
 
 /// SHA-256 and size of a file.
-///
-/// # Errors
-/// It cannot be read.
 pub(crate) fn hash_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     bundle::hash_all(file).map_err(Error::io("read", path))
 }
 
 /// Checks a declared file against the SHA-256 that is declared for it.
-///
-/// # Errors
-/// It cannot be read, or has another digest.
 pub(crate) fn expect_digest(path: &Path, expected: &str) -> Result<()> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let (found, _) = bundle::hash_all(file).map_err(Error::io("read", path))?;

@@ -25,9 +25,6 @@ pub(crate) fn is_set() -> bool {
 }
 
 /// Ends the work if somebody has interrupted the process.
-///
-/// # Errors
-/// [`Error::Interrupted`].
 pub(crate) fn check() -> Result<()> {
     if is_set() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -84,9 +84,6 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// Writes text to standard output.
-///
-/// # Errors
-/// Nobody is reading it.
 pub(crate) fn print(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }

@@ -42,9 +42,6 @@ struct Image {
 
 impl Sbom {
     /// Adds the images of a bundle; those that another bundle had already are not read again.
-    ///
-    /// # Errors
-    /// A layer cannot be read.
     pub(crate) fn add<S: Read + Seek>(&mut self, bundle: &mut VerifiedBundle<S>) -> Result<()> {
         let manifest = (**bundle.manifest()).clone();
         self.version = manifest.version.to_string();
@@ -68,9 +65,6 @@ impl Sbom {
     }
 
     /// The document.
-    ///
-    /// # Errors
-    /// Cargo cannot tell the crates.
     pub(crate) fn write(self, workspace: &Workspace) -> Result<Vec<u8>> {
         let product = workspace.declaration.product.as_str();
         let mut components = Vec::new();
@@ -175,9 +169,6 @@ fn serial_number(manifests: &BTreeSet<Digest>) -> Option<UrnUuid> {
 }
 
 /// Writes the document of `bundles` beside the first of them, and says where.
-///
-/// # Errors
-/// A bundle is damaged, or the file cannot be written.
 pub(crate) fn write_beside(workspace: &Workspace, bundles: &[std::path::PathBuf]) -> Result<std::path::PathBuf> {
     let mut sbom = Sbom::default();
     for bundle in bundles {
