@@ -11,7 +11,6 @@ use std::{
     fmt,
     io::{self, Read, Write},
     path::PathBuf,
-    time::Duration,
 };
 
 use bundle::{Digest, Platform, manifest::Health};
@@ -287,59 +286,6 @@ pub trait ContainerEngine {
 
     /// Brings everything that was written to the disk, whoever wrote it.
     fn sync(&self);
-}
-
-/// Time.
-pub trait Clock {
-    /// The time of day, which may jump.
-    fn now(&self) -> jiff::Timestamp;
-
-    /// The time since some moment, which never jumps.
-    fn elapsed(&self) -> Duration;
-
-    /// Waits.
-    fn sleep(&self, time: Duration);
-
-    /// The time of day as it is recorded: RFC 3339 in UTC, whole seconds.
-    fn stamp(&self) -> String {
-        stamp(self.now())
-    }
-}
-
-/// A time of day as it is recorded: RFC 3339 in UTC, whole seconds.
-pub fn stamp(time: jiff::Timestamp) -> String {
-    jiff::Timestamp::from_second(time.as_second())
-        .unwrap_or(time)
-        .to_string()
-}
-
-/// The machine's clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    start: std::time::Instant,
-}
-
-impl SystemClock {
-    /// The clocks, from now on.
-    pub fn start() -> Self {
-        Self {
-            start: std::time::Instant::now(),
-        }
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    fn sleep(&self, time: Duration) {
-        std::thread::sleep(time);
-    }
 }
 
 impl fmt::Display for ImageStore {

@@ -289,7 +289,7 @@ impl Updater<'_> {
 /// [`health::wait`] or [`health::soak`].
 type Asked = fn(
     &dyn crate::containers::ContainerEngine,
-    &dyn crate::containers::Clock,
+    &dyn crate::system::clock::Clock,
     &Question,
     &mut dyn FnMut(String),
 ) -> Result<()>;
@@ -310,7 +310,7 @@ const HEALTH_ANSWERS: usize = 100;
 
 pub(crate) fn note_health(
     facts: &mut Facts,
-    clock: &dyn crate::containers::Clock,
+    clock: &dyn crate::system::clock::Clock,
     progress: &dyn crate::control::progress::Progress,
     text: String,
 ) {

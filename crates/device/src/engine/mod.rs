@@ -29,12 +29,12 @@ use std::time::Duration;
 use crate::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine, EngineFacts},
+    containers::{ContainerEngine, EngineFacts},
     control::progress::Progress,
     stack::bundle_files::Bundle,
     state::{Event, Phase, State},
     store::{Change, Facts, NewUpdate, Release, Store, Update},
-    system::files,
+    system::{clock::Clock, files},
 };
 
 /// How long bringing a version back waits for an engine that does not answer.

@@ -10,7 +10,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -26,7 +25,7 @@ use crate::{
     containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile},
     stack::{bundle_files::Bundle, load},
     store::{Pin, Release},
-    system::{crash, files},
+    system::{crash, files, random::random},
 };
 
 const MANIFEST: &str = "manifest.json";
@@ -294,26 +293,6 @@ pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Opti
         .and_then(|key| env.get(&key.name)))
 }
 
-/// A secret of `length` letters and digits.
-pub fn random(length: usize) -> Result<String> {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let path = Path::new("/dev/urandom");
-    let source = fs::File::open(path).map_err(Error::io("read", path))?;
-    // A byte beyond the last whole multiple would make some letters more likely than others.
-    let fair = u8::MAX - u8::MAX % 62;
-    let mut secret = String::with_capacity(length);
-    for byte in std::io::BufReader::new(source).bytes() {
-        let byte = byte.map_err(Error::io("read", path))?;
-        if byte < fair {
-            secret.push(char::from(LETTERS[usize::from(byte % 62)]));
-        }
-        if secret.len() == length {
-            break;
-        }
-    }
-    Ok(secret)
-}
-
 /// The names of the extra files that a release puts into the product's folder.
 ///
 /// # Errors
@@ -382,10 +361,5 @@ mod tests {
         let before = env.clone();
         complete(&mut env, &keys, "2.0.0").unwrap();
         assert_eq!(env, before);
-    }
-
-    #[test]
-    fn secrets_differ() {
-        assert_ne!(random(32).unwrap(), random(32).unwrap());
     }
 }

@@ -21,10 +21,11 @@ use crate::{daemon, github::worker, web};
 use device::{
     Error, Exit, Result,
     config::Config,
-    containers::{ContainerEngine, SystemClock, docker::Docker},
+    containers::{ContainerEngine, docker::Docker},
     engine::{Updater, lock::Lock, preflight::Permissions, self_update},
     stack::{release, trust},
     store::Store,
+    system::clock::SystemClock,
 };
 
 /// Does what the arguments say, and gives how it ended.

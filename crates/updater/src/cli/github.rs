@@ -20,10 +20,10 @@ use crate::github::{Check, Found, GitHub, Then};
 use device::{
     Error, Result,
     config::Config,
-    containers::SystemClock,
     engine::preflight::Permissions,
     state::Phase,
     store::{Store, Update},
+    system::clock::SystemClock,
 };
 
 /// Shown below the help of `updater download`.

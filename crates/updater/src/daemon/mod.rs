@@ -26,7 +26,7 @@ use crate::{github::Waker, web};
 use device::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine},
+    containers::ContainerEngine,
     control::{
         board::{Board, Live},
         progress::Progress,
@@ -39,6 +39,7 @@ use device::{
         self_update::{self, Watch},
     },
     store::Store,
+    system::clock::Clock,
 };
 
 /// How often the folder is looked at without being told.

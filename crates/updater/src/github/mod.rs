@@ -44,7 +44,7 @@ pub use device::store::{RemoteBundle, RemoteFile};
 use bundle::Platform;
 use semver::Version;
 
-use device::{Error, Result, config::Config, containers::Clock};
+use device::{Error, Result, config::Config, system::clock::Clock};
 
 /// The repository that this device's versions come from.
 #[derive(Clone, Copy)]
@@ -104,7 +104,7 @@ impl<'a> GitHub<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use device::containers::SystemClock;
+    use device::system::clock::SystemClock;
 
     #[test]
     fn only_the_declared_repository_is_downloaded_from() {

@@ -15,7 +15,7 @@ use super::Report;
 use device::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine, EngineFacts, Services},
+    containers::{ContainerEngine, EngineFacts, Services},
     engine::{Updater, preflight::Permissions},
     stack::{
         bundle_files::Bundle,
@@ -23,6 +23,7 @@ use device::{
         load, release,
     },
     store::{Release, Store, Update},
+    system::clock::Clock,
 };
 
 /// How it went.

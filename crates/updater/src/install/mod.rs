@@ -44,14 +44,14 @@ use crate::github;
 use device::{
     Error, Result,
     config::{self, Config},
-    containers::{Clock, ContainerEngine, docker::Docker},
+    containers::{ContainerEngine, docker::Docker},
     control::progress::Progress,
     engine::{lock::Lock, preflight::Permissions},
     stack::{
         bundle_files::{self, Bundle},
         trust,
     },
-    system::files,
+    system::{clock::Clock, files},
 };
 
 pub(crate) use self::units::System;

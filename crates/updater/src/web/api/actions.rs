@@ -23,10 +23,10 @@ use crate::web::{
     refusal::{Problem, Refusal, Refused},
 };
 use device::{
-    containers::stamp,
     control::requests::Wish,
     state::Phase,
     store::{NewUpdate, Origin, Update},
+    system::clock::stamp,
 };
 
 /// The longest version that is taken.

@@ -12,7 +12,7 @@ use crate::web::{
     app::{App, blocking},
     refusal::Refusal,
 };
-use device::{containers::SystemClock, control::requests::Wish, state::Phase, store::Update};
+use device::{control::requests::Wish, state::Phase, store::Update, system::clock::SystemClock};
 
 /// The newest release, or why it is not known.
 #[derive(Debug, Default)]

@@ -18,12 +18,12 @@ use crate::github::Waker;
 use device::{
     Error, Result,
     config::Config,
-    containers::stamp,
     control::{
         board::Board,
         requests::{Requests, Wish},
     },
     store::{Audit, Store, Update},
+    system::clock::stamp,
 };
 
 /// How long the daemon may take to begin what it is asked for.

@@ -16,10 +16,9 @@ use semver::Version;
 use super::receive::Received;
 use crate::web::{access::Caller, app::App, refusal::Refusal};
 use device::{
-    containers::stamp,
     state::{Event, Phase},
     store::{Change, NewUpdate, Origin, Update},
-    system::files,
+    system::{clock::stamp, files},
 };
 
 /// What an uploaded bundle is to this device.
