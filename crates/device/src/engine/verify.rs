@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Problem, Result,
-    containers::{EngineFacts, Project, Service, Stack, env_file::EnvFile},
+    containers::{EngineFacts, Project, Service, Stack, env_file::EnvFile, pins},
     engine::{
         Opened, Updater, legacy, milliseconds,
         preflight::{self, Disk, Gate, Inputs, Permissions},
@@ -251,7 +251,7 @@ impl Updater<'_> {
         let current = self.store.current()?;
         let project = self.new_project(bundle, manifest, work)?;
         let stack = current.as_ref().map(|current| release::stack(self.config, current));
-        let project_before = stack.and_then(|stack| release::project_of(stack.pins.as_deref()?));
+        let project_before = stack.and_then(|stack| pins::project_of(stack.pins.as_deref()?));
         let version_in_env = release::version_in_env(self.config, current.as_ref())?;
         let mut problems = Vec::new();
         let database = match self.database(manifest, current.as_ref()) {

@@ -17,13 +17,12 @@ use bundle::{
     Digest,
     manifest::{EnvironmentKey, EnvironmentValue, FileRole, Manifest},
 };
-use serde_json::json;
 
 use crate::{
     Error, Result,
     config::Config,
-    containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile},
-    stack::{bundle_files::Bundle, load},
+    containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile, pins},
+    stack::bundle_files::Bundle,
     store::{Pin, Release},
     system::{crash, files, random::random},
 };
@@ -32,8 +31,6 @@ const MANIFEST: &str = "manifest.json";
 /// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
 const PINS: &str = "images.json";
-/// The extension of the file of pins that holds the project's name.
-const PROJECT: &str = "x-project";
 /// The folder of the extra files inside of a release's folder.
 const EXTRA: &str = "files";
 
@@ -90,20 +87,10 @@ pub fn prepare(
 /// # Errors
 /// The folder cannot be written.
 pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
-    let services: BTreeMap<_, _> = pins
-        .iter()
-        .map(|(service, pin)| (service, json!({ "image": pin.id })))
-        .collect();
-    let text = format!("{:#}\n", json!({ PROJECT: project, "services": services }));
+    let text = pins::text(project, pins.iter().map(|(service, pin)| (service.as_str(), pin.id)));
     let path = folder.join(PINS);
     files::write(&path, text.as_bytes(), 0o644)?;
     Ok(path)
-}
-
-/// The project's name that [`write_pins`] noted; none if the file is not there, or one of before.
-pub(crate) fn project_of(pins: &Path) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_slice(&fs::read(pins).ok()?).ok()?;
-    json.get(PROJECT)?.as_str().map(str::to_owned)
 }
 
 /// Which image each service runs, by the compose file's references and this engine's IDs.
@@ -116,7 +103,7 @@ pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> 
             .image_details
             .iter()
             .find(|image| image.reference == reference)?;
-        Some(load::image_id(image.on(&engine.platform)?, engine.store))
+        Some(engine.store.image_id(image.on(&engine.platform)?))
     })
 }
 

@@ -7,3 +7,4 @@ pub mod crash;
 pub mod files;
 pub mod process;
 pub mod random;
+pub(crate) mod timing;
