@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 use semver::Version;
 
 use super::{
-    Change, Facts, JournalEntry, NewUpdate, Store, Update,
+    database::Store,
+    records::{Change, Facts, JournalEntry, NewUpdate, Update},
     row::{UPDATE_COLUMNS, to_json, update_of_row},
-    set,
+    settings::set,
 };
 use crate::{
     Result,
