@@ -19,7 +19,8 @@ use crate::{
         facts::{ContainerFacts, Project, Stack},
         pins,
     },
-    system::process::{self, ProcessError},
+    error::ProcessError,
+    system::process,
 };
 
 /// How long it may take to change services: it waits for those that others depend on, and a first start can be slow.

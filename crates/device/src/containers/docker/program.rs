@@ -10,7 +10,7 @@ use std::{env, fs, path::PathBuf, process::Command};
 use crate::{
     Error,
     containers::{env_file::EnvFile, facts::Stack},
-    system::process::ProcessError,
+    error::ProcessError,
 };
 
 /// The environment file that Compose reads if none is named.

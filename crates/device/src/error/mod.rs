@@ -3,6 +3,8 @@
 //! An error's text is one sentence. What caused it is kept as its source, where there is one, so that the whole chain can
 //! be printed.
 
+mod process;
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -11,7 +13,8 @@ use std::{
 use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
 use serde::Serialize;
 
-use crate::{state::IllegalTransition, system::process::ProcessError};
+pub use self::process::ProcessError;
+use crate::state::IllegalTransition;
 
 /// An error of another library, kept as the source of one of ours.
 pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
