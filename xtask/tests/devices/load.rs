@@ -163,7 +163,7 @@ fn a_life(kind: Kind, packed: Packed) {
     let all = size_of_layers(&image, &[0, 1, 2], &lab.facts);
 
     let loaded = lab.load(&first).unwrap();
-    assert_eq!(loaded.id, load::image_id(&image, lab.facts.store));
+    assert_eq!(loaded.id, lab.facts.store.image_id(&image));
     assert!(!loaded.already_there);
     expect_sent(&loaded, all);
     assert_eq!(lab.run(&loaded.id), "1.0.0");
@@ -230,7 +230,7 @@ fn a_life(kind: Kind, packed: Packed) {
         .unwrap();
         assert_eq!(lab.docker.image(&again.id.to_string()).unwrap(), None);
     }
-    assert_eq!(lab.run(&load::image_id(&image_of(&second), lab.facts.store)), "1.1.0");
+    assert_eq!(lab.run(&lab.facts.store.image_id(&image_of(&second))), "1.1.0");
     lab.expect_no_probe();
 }
 

@@ -1,9 +1,9 @@
-//! The product's `.env`: keys are read and set, everything else stays as the person left it.
+//! The product's `.env`: keys are read and set, everything else stays as it is.
 //!
 //! One `KEY=value` a line, as Docker Compose reads it ("Environment files"): comments, `export`, single quotes (taken as
-//! they are) and double quotes (with backslash escapes). Where a key is there twice, the last one counts.
+//! they are) and double quotes (with backslash escapes). If a key is there twice, the last one counts.
 
-/// Values of this length are taken for secrets whatever their key is called.
+/// Values of this length count as secrets under any key.
 const LONG: usize = 16;
 
 /// Words in keys whose values are secrets.
@@ -16,7 +16,7 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
-    /// Takes the text of a file. Never fails: what makes no sense is kept and ignored.
+    /// Takes the text of a file. Never fails: invalid lines are kept and ignored.
     pub fn parse(text: &str) -> Self {
         Self {
             lines: text.split_inclusive('\n').map(str::to_owned).collect(),

@@ -86,7 +86,7 @@ impl Board {
             entry.notes.pop_front();
         }
         entry.notes.push_back(Note {
-            at: crate::containers::stamp(jiff::Timestamp::now()),
+            at: crate::system::clock::stamp(jiff::Timestamp::now()),
             text: text.to_owned(),
         });
     }

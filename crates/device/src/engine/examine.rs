@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, Problem, Result,
-    containers::{EngineFacts, Project, Service, Stack, env_file::EnvFile},
+    containers::{EngineFacts, Project, Service, Stack, env_file::EnvFile, pins::project_of},
     stack::{bundle_files::Bundle, load, postgres::DatabaseFacts, release},
     store::Release,
     system::files,
@@ -49,7 +49,7 @@ impl Updater<'_> {
         let current = self.store.current()?;
         let project = self.new_project(bundle, manifest, work)?;
         let stack = current.as_ref().map(|current| release::stack(self.config, current));
-        let project_before = stack.and_then(|stack| release::project_of(stack.pins.as_deref()?));
+        let project_before = stack.and_then(|stack| project_of(stack.pins.as_deref()?));
         let version_in_env = release::version_in_env(self.config, current.as_ref())?;
         let mut problems = Vec::new();
         let database = match self.database(manifest, current.as_ref()) {

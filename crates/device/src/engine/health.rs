@@ -3,13 +3,14 @@
 use super::{run::Ended, switch::migrated_by, updater::Updater};
 use crate::{
     Error, Result,
-    containers::{Clock, ContainerEngine},
+    containers::ContainerEngine,
     stack::{
         health::{self, Question},
         release,
     },
     state::Event,
     store::{Change, Fact, Release, Update},
+    system::clock::Clock,
 };
 
 /// [`health::wait`] or [`health::soak`].

@@ -36,12 +36,10 @@ use crate::{
     containers::ContainerEngine,
     control::progress::Progress,
     engine::Updater,
+    error::ProcessError,
     stack::bundle_files::Bundle,
     store::{Store, Update},
-    system::{
-        crash, files,
-        process::{self, ProcessError},
-    },
+    system::{crash, files, process},
 };
 
 /// How long a new program may take to show that it works: opening the record on a slow card.

@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine, EngineFacts},
+    containers::{ContainerEngine, EngineFacts},
     control::progress::Progress,
     engine::lock::Lock,
     stack::bundle_files::Bundle,
     state::{Event, State},
     store::{Change, Fact, NewUpdate, Release, Store, Update},
+    system::clock::Clock,
 };
 
 /// How long bringing a version back waits for an engine that does not answer.

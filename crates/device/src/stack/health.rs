@@ -11,9 +11,10 @@ use bundle::manifest::Health;
 use crate::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine, ContainerFacts, ContainerHealth, Stack},
+    containers::{ContainerEngine, ContainerFacts, ContainerHealth, Stack},
     stack::release,
     store::Release,
+    system::clock::Clock,
 };
 
 /// The longest time for which "starting" extends the attempts.

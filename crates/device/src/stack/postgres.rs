@@ -15,8 +15,8 @@ use bundle::manifest::Backup;
 
 use crate::{
     Error, Result,
-    containers::{Clock, ContainerEngine, Stack},
-    system::{crash, files},
+    containers::{ContainerEngine, Stack},
+    system::{clock::Clock, crash, files},
 };
 
 /// The last words of a complete dump.

@@ -10,7 +10,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -18,23 +17,20 @@ use bundle::{
     Digest,
     manifest::{EnvironmentKey, EnvironmentValue, FileRole, Manifest},
 };
-use serde_json::json;
 
 use crate::{
     Error, Result,
     config::Config,
-    containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile},
-    stack::{bundle_files::Bundle, load},
+    containers::{ContainerEngine, EngineFacts, Service, Services, Stack, env_file::EnvFile, pins},
+    stack::bundle_files::Bundle,
     store::{Pin, Release},
-    system::{crash, files},
+    system::{crash, files, random::random},
 };
 
 const MANIFEST: &str = "manifest.json";
 /// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
 const PINS: &str = "images.json";
-/// The extension of the file of pins that holds the project's name.
-const PROJECT: &str = "x-project";
 /// The folder of the extra files inside of a release's folder.
 const EXTRA: &str = "files";
 
@@ -91,20 +87,10 @@ pub fn prepare(
 /// # Errors
 /// The folder cannot be written.
 pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
-    let services: BTreeMap<_, _> = pins
-        .iter()
-        .map(|(service, pin)| (service, json!({ "image": pin.id })))
-        .collect();
-    let text = format!("{:#}\n", json!({ PROJECT: project, "services": services }));
+    let text = pins::text(project, pins.iter().map(|(service, pin)| (service.as_str(), pin.id)));
     let path = folder.join(PINS);
     files::write(&path, text.as_bytes(), 0o644)?;
     Ok(path)
-}
-
-/// The project's name that [`write_pins`] noted; none if the file is not there, or one of before.
-pub(crate) fn project_of(pins: &Path) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_slice(&fs::read(pins).ok()?).ok()?;
-    json.get(PROJECT)?.as_str().map(str::to_owned)
 }
 
 /// Which image each service runs, by the compose file's references and this engine's IDs.
@@ -117,7 +103,7 @@ pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> 
             .image_details
             .iter()
             .find(|image| image.reference == reference)?;
-        Some(load::image_id(image.on(&engine.platform)?, engine.store))
+        Some(engine.store.image_id(image.on(&engine.platform)?))
     })
 }
 
@@ -294,26 +280,6 @@ pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Opti
         .and_then(|key| env.get(&key.name)))
 }
 
-/// A secret of `length` letters and digits.
-pub fn random(length: usize) -> Result<String> {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let path = Path::new("/dev/urandom");
-    let source = fs::File::open(path).map_err(Error::io("read", path))?;
-    // A byte beyond the last whole multiple would make some letters more likely than others.
-    let fair = u8::MAX - u8::MAX % 62;
-    let mut secret = String::with_capacity(length);
-    for byte in std::io::BufReader::new(source).bytes() {
-        let byte = byte.map_err(Error::io("read", path))?;
-        if byte < fair {
-            secret.push(char::from(LETTERS[usize::from(byte % 62)]));
-        }
-        if secret.len() == length {
-            break;
-        }
-    }
-    Ok(secret)
-}
-
 /// The names of the extra files that a release puts into the product's folder.
 ///
 /// # Errors
@@ -382,10 +348,5 @@ mod tests {
         let before = env.clone();
         complete(&mut env, &keys, "2.0.0").unwrap();
         assert_eq!(env, before);
-    }
-
-    #[test]
-    fn secrets_differ() {
-        assert_ne!(random(32).unwrap(), random(32).unwrap());
     }
 }

@@ -6,31 +6,8 @@ use bundle::Digest;
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Serialize;
 
-use super::{Store, row::parsed};
+use super::{database::Store, row::parsed};
 use crate::{Error, Result};
-
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS session (
-    secret TEXT PRIMARY KEY,
-    password TEXT NOT NULL,
-    created INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS token (
-    name TEXT PRIMARY KEY,
-    secret TEXT NOT NULL,
-    read_only INTEGER NOT NULL,
-    created_on TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS audit (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    at TEXT NOT NULL,
-    who TEXT NOT NULL,
-    address TEXT,
-    action TEXT NOT NULL,
-    subject TEXT NOT NULL DEFAULT '',
-    outcome TEXT NOT NULL
-);
-";
 
 /// How many lines of the audit log are kept.
 const AUDIT_LINES: u32 = 10_000;

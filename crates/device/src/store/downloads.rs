@@ -5,7 +5,7 @@ use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
+    database::Store,
     row::{from_json, to_json},
 };
 use crate::{Result, state::Phase};

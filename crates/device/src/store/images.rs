@@ -6,7 +6,7 @@ use bundle::Digest;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
-    Store,
+    database::Store,
     row::{from_json, parsed, to_json},
 };
 use crate::Result;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use rusqlite::params;
 
 use super::{
-    Release, Store,
+    database::Store,
+    records::Release,
     row::{release_of_row, to_json},
-    set,
+    settings::set,
 };
 use crate::Result;
 

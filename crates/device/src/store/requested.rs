@@ -6,18 +6,11 @@ use bundle::Digest;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    NewUpdate, Store, Update,
+    database::Store,
+    records::{NewUpdate, Update},
     row::{UPDATE_COLUMNS, optional, update_of_row},
 };
 use crate::{Result, state::Phase};
-
-pub(super) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS origin (
-    update_id INTEGER PRIMARY KEY REFERENCES \"update\"(id) ON DELETE CASCADE,
-    requested_by TEXT,
-    file_sha256 TEXT
-);
-";
 
 /// Where an update came from, beside what its bundle says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr};
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
-use super::{Release, Update};
+use super::records::{Release, Update};
 use crate::Result;
 
 pub(super) const UPDATE_COLUMNS: &str = "id, public_id, version, changelog, bundle, manifest_digest, file_size, state, error, \

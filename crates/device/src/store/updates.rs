@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params}
 use semver::Version;
 
 use super::{
-    Change, Fact, Facts, JournalEntry, NewUpdate, Store, Update,
+    database::Store,
+    records::{Change, Fact, Facts, JournalEntry, NewUpdate, Update},
     row::{UPDATE_COLUMNS, from_json, to_json, update_of_row},
-    set,
+    settings::set,
 };
 use crate::{
     Result,

@@ -1,5 +1,10 @@
-//! What everything above needs of the operating system.
+//! What the directories above need of the operating system: clocks, files, programs, random numbers.
+//!
+//! It uses nothing of this crate but [`crate::error`].
 
+pub mod clock;
 pub mod crash;
 pub mod files;
 pub mod process;
+pub mod random;
+pub(crate) mod timing;

@@ -1,7 +1,7 @@
 //! The one place that runs other programs.
 //!
-//! A failure shows the command, how it ended and the end of what it said. Arguments never hold secrets: those go through
-//! files and standard input. A program that says nothing for longer than its patience is ended.
+//! An error shows the command, its status and the end of its standard error. Arguments never hold secrets: those go
+//! through files and standard input. A program that runs longer than its limit is killed.
 
 use std::{
     collections::VecDeque,
@@ -12,83 +12,55 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::timing::timed;
+use crate::error::ProcessError;
+
 /// Lines of standard error that an error keeps.
 const TAIL_LINES: usize = 30;
 
-/// How often a running program is looked at.
+/// How often a running program is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A program that could not be run, or that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// The program is not there.
-    #[error("`{program}` was not found")]
-    Missing {
-        /// Its name.
-        program: String,
-    },
-    /// It could not be started, fed or waited for.
-    #[error("cannot run `{command}`: {source}")]
-    Run {
-        /// The command line.
-        command: String,
-        /// What the system answered.
-        source: io::Error,
-    },
-    /// It ended with a failure.
-    #[error("`{command}` failed: {status}{}", indent(.stderr))]
-    Failed {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The end of its standard error.
-        stderr: String,
-    },
-    /// It took too long and was ended.
-    #[error("`{command}` did not end within {} s{}", .limit.as_secs(), indent(.stderr))]
-    TooLong {
-        /// The command line.
-        command: String,
-        /// How long it was given.
-        limit: Duration,
-        /// The end of its standard error.
-        stderr: String,
-    },
-}
-
-impl ProcessError {
-    /// What mends it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Missing { program } if program == "docker" => Some("install Docker with the Compose plugin"),
-            Self::Failed { stderr, .. } if stderr.contains("Cannot connect to the Docker daemon") => {
-                Some("systemctl start docker")
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What a program is fed.
+/// The standard input of a program.
 pub enum Input<'a> {
     /// Nothing.
     None,
-    /// All that this gives.
+    /// Everything that the reader gives.
     From(&'a mut (dyn Read + Send)),
 }
 
-/// Runs `command`, hands its standard output to `output` as it comes, and waits for its end, at most for `limit`.
+/// Runs `command`, passes its standard output to `output` as it comes, and waits for its end, at most for `limit`.
 ///
 /// # Errors
-/// The program is missing, fails, or takes too long; `output` fails, which ends the program.
+/// The program is missing, fails or takes too long; `output` fails, which ends the program.
 pub fn run(
-    mut command: Command,
+    command: Command,
     input: Input<'_>,
     limit: Duration,
     output: impl FnOnce(&mut dyn Read) -> io::Result<()> + Send,
 ) -> Result<(), ProcessError> {
     let text = show(&command);
+    let span = tracing::debug_span!("run", command = text);
+    timed(span, outcome, || run_named(command, text, input, limit, output))
+}
+
+/// How a run failed, without what the program wrote: that may hold secrets of its configuration.
+fn outcome(error: &ProcessError) -> String {
+    match error {
+        ProcessError::Failed { status, .. } => status.to_string(),
+        ProcessError::TooLong { limit, .. } => format!("did not end within {} s", limit.as_secs()),
+        ProcessError::Missing { .. } => "not found".to_owned(),
+        ProcessError::Run { source, .. } => source.to_string(),
+    }
+}
+
+fn run_named(
+    mut command: Command,
+    text: String,
+    input: Input<'_>,
+    limit: Duration,
+    output: impl FnOnce(&mut dyn Read) -> io::Result<()> + Send,
+) -> Result<(), ProcessError> {
     let started = Instant::now();
     let mut child = command
         .stdin(match input {
@@ -116,11 +88,11 @@ pub fn run(
                 Some(mut stdout) => output(&mut stdout),
                 None => Ok(()),
             };
-            // Nobody listens when the program was ended.
+            // There is no receiver if the program was killed.
             done.send(result).ok();
         });
         let feeding = scope.spawn(move || match (input, stdin) {
-            // A program that has read enough closes its input; how it ends tells the rest.
+            // A program that has read enough closes its input; its status tells the rest.
             (Input::From(source), Some(mut stdin)) => io::copy(source, &mut stdin).map(drop),
             _ => Ok(()),
         });
@@ -142,7 +114,7 @@ pub fn run(
                 stderr,
             }),
             Some(status) if !status.success() => {
-                // What could not be written is why the program failed, where both happened.
+                // If both failed, what `output` could not write is why the program failed.
                 written.map_err(run)?;
                 Err(ProcessError::Failed {
                     command: text,
@@ -175,7 +147,7 @@ pub fn read(command: Command, limit: Duration) -> Result<String, ProcessError> {
     Ok(text)
 }
 
-/// Runs `command` for what it does.
+/// Runs `command` and ignores its standard output.
 ///
 /// # Errors
 /// As for [`run`].
@@ -185,7 +157,7 @@ pub fn execute(command: Command, limit: Duration) -> Result<(), ProcessError> {
     })
 }
 
-/// How it ended; none if it was ended because it took too long.
+/// Its exit status; none if it was killed because it took too long.
 fn wait(child: &mut Child, started: Instant, limit: Duration) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
@@ -218,10 +190,6 @@ fn show(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-fn indent(stderr: &str) -> String {
-    stderr.lines().fold(String::new(), |text, line| text + "\n    " + line)
 }
 
 #[cfg(test)]

@@ -120,12 +120,12 @@ impl Device {
     }
 
     pub fn wait(&self, seconds: u64) {
-        use crate::containers::Clock as _;
+        use crate::system::clock::Clock as _;
         self.world.sleep(std::time::Duration::from_secs(seconds));
     }
 
     pub fn elapsed(&self) -> std::time::Duration {
-        use crate::containers::Clock as _;
+        use crate::system::clock::Clock as _;
         self.world.elapsed()
     }
 

@@ -18,10 +18,10 @@ use super::bundles::PLATFORM;
 use crate::{
     Error, Result,
     containers::{
-        Clock, ContainerEngine, ContainerFacts, ContainerHealth, EngineFacts, ImageFacts, ImageStore, Input, Project,
-        Service, Services, Stack, WriteArchive, env_file::EnvFile,
+        ContainerEngine, ContainerFacts, ContainerHealth, EngineFacts, ImageFacts, ImageStore, Input, Project, Service,
+        Services, Stack, WriteArchive, env_file::EnvFile,
     },
-    system::crash,
+    system::{clock::Clock, crash},
 };
 
 /// The device, shared by every updater that runs on it.

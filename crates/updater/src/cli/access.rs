@@ -12,9 +12,8 @@ use super::{
 use device::{
     Error, Result,
     config::Config,
-    containers::stamp,
-    stack::release,
     store::{Audit, Store, Token},
+    system::{clock::stamp, random::random},
 };
 
 /// Letters and digits of a token: 256 bits.
@@ -90,7 +89,7 @@ fn add(config: &Config, name: &str, read_only: bool) -> Result<String> {
             "letters, digits and ._-, 64 at most",
         ));
     }
-    let secret = format!("ota_{}", release::random(SECRET)?);
+    let secret = format!("ota_{}", random(SECRET)?);
     Store::open(&config.database())?.add_token(&Token {
         name: name.to_owned(),
         secret: Digest::of(secret.as_bytes()),

@@ -12,9 +12,10 @@ use super::{
 use device::{
     Error, Result,
     config::Config,
-    containers::{SystemClock, docker::Docker},
+    containers::docker::Docker,
     engine::{Means, Updater, lock::Lock, preflight::Permissions},
     store::Store,
+    system::clock::SystemClock,
 };
 
 /// Acts while holding the lock: an interrupted update is finished or undone first, and a version that was set by hand is

@@ -20,10 +20,11 @@ use crate::{daemon, github::worker, web};
 use device::{
     Error, Exit, Result,
     config::Config,
-    containers::{SystemClock, docker::Docker},
+    containers::docker::Docker,
     engine::{Means, Updater, diagnosis, preflight::Permissions, self_update},
     stack::trust,
     store::Store,
+    system::clock::SystemClock,
 };
 
 /// Runs the command, reports an error, and returns the exit code.

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::github::{Check, Found, GitHub, Then};
 use device::{
-    Error, Result, config::Config, containers::SystemClock, engine::preflight::Permissions, state::Phase, store::Store,
+    Error, Result, config::Config, engine::preflight::Permissions, state::Phase, store::Store,
+    system::clock::SystemClock,
 };
 
 /// Shown below the help of `updater download`.

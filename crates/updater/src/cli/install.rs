@@ -15,7 +15,7 @@ use crate::{
     install::{self, Installed, uninstall},
     web::access::password,
 };
-use device::{Error, Result, config::Config, containers::SystemClock, stack::trust};
+use device::{Error, Result, config::Config, stack::trust, system::clock::SystemClock};
 
 /// Shown below the help of `updater install`.
 pub(super) const EXAMPLES: &str = "\

@@ -8,10 +8,10 @@ use device::config::window::is_open;
 use device::{
     Error, Result,
     config::Config,
-    containers::Clock,
     engine::Updater,
     state::Phase,
     store::{Store, Update},
+    system::clock::Clock,
 };
 
 /// The update that is to be applied now because its bundle has come from GitHub.

@@ -27,7 +27,7 @@ use crate::{github::Waker, web};
 use device::{
     Error, Result,
     config::Config,
-    containers::{Clock, ContainerEngine},
+    containers::ContainerEngine,
     control::{
         board::{Board, Live},
         progress::Progress,
@@ -40,6 +40,7 @@ use device::{
         self_update::{self, Watch},
     },
     store::Store,
+    system::clock::Clock,
 };
 
 /// How often the folder is looked at without being told.
@@ -172,7 +173,7 @@ impl<'a> Device<'a> {
 /// Does what people ask for.
 pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
     while let Some(request) = device.requests.next() {
-        info!(request = ?request.wish, "a request over the API");
+        info!(request = ?request.command, "a request over the API");
         let mut waiting = Some(request);
         let done = device.acting(|updater| {
             let Some(request) = waiting.take() else { return Ok(()) };

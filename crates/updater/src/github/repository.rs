@@ -7,7 +7,7 @@ use super::{client::Patience, releases};
 use device::{
     Error, Result,
     config::{self, Config, github::Settings},
-    containers::Clock,
+    system::clock::Clock,
 };
 
 /// The repository that this device's versions come from.
@@ -69,7 +69,7 @@ impl<'a> GitHub<'a> {
 mod tests {
     use super::*;
     use bundle::manifest;
-    use device::containers::SystemClock;
+    use device::system::clock::SystemClock;
 
     #[test]
     fn only_the_declared_repository_is_downloaded_from() {

@@ -22,10 +22,10 @@ use super::{
 use device::{
     Error, Result,
     config::Config,
-    containers::{Clock, SystemClock},
     control::progress::Progress,
     state::Phase,
     store::{Store, Update},
+    system::clock::{Clock, SystemClock},
 };
 
 /// How often the record is looked at without being woken.

@@ -13,13 +13,14 @@ use crate::web::access::password::{self, AdminPassword};
 use device::{
     Error, Result,
     config::{self, Config},
-    containers::{Clock, ContainerEngine, docker::Docker},
+    containers::{ContainerEngine, docker::Docker},
     control::progress::Progress,
     engine::{Means, lock::Lock, preflight::Permissions},
     stack::{
         bundle_files::{self, Bundle},
         trust,
     },
+    system::clock::Clock,
 };
 
 /// What an installation came to.

@@ -1,4 +1,4 @@
-//! The Engine API over its socket, one call at a time.
+//! The Docker Engine API over its socket, one call at a time.
 //!
 //! A call connects, agrees on the API's version (once, and again after a failure: the engine may have been replaced),
 //! asks, and ends within its limit. Connections are not kept.
@@ -11,7 +11,7 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, Docker as Client, errors::Error as ApiError};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{Error, Result};
+use crate::{Error, Result, system::timing::timed};
 
 /// How long a call may take, unless it says otherwise. A small board that is writing much answers slowly.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -48,37 +48,43 @@ impl Api {
         self.call_within(LIMIT, action, ask)
     }
 
-    /// As [`Api::call`], with a limit of its own.
+    /// As [`Api::call`], with its own limit.
     pub(super) fn call_within<T>(
         &self,
         limit: Duration,
         action: &str,
         ask: impl AsyncFnOnce(&Client) -> Result<T, ApiError>,
     ) -> Result<T> {
-        self.raw(limit, ask)
-            .map_err(|error| Error::engine(action, describe(&error)))
+        self.raw(limit, action, ask).map_err(|error| failed(action, error))
     }
 
-    /// Asks for something that need not be there.
+    /// Asks for something that may be missing; none if the engine answers with 404.
     pub(super) fn find<T>(
         &self,
         limit: Duration,
         action: &str,
         ask: impl AsyncFnOnce(&Client) -> Result<T, ApiError>,
     ) -> Result<Option<T>> {
-        match self.raw(limit, ask) {
+        match self.raw(limit, action, ask) {
             Ok(found) => Ok(Some(found)),
             Err(error) if status(&error) == Some(NOT_FOUND) => Ok(None),
-            Err(error) => Err(Error::engine(action, describe(&error))),
+            Err(error) => Err(failed(action, error)),
         }
     }
 
-    /// As [`Api::call`], with the error as it is.
+    /// As [`Api::call`], with the client library's error.
     pub(super) fn raw<T>(
         &self,
         limit: Duration,
+        action: &str,
         ask: impl AsyncFnOnce(&Client) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
+        timed(tracing::debug_span!("docker call", action), describe, || {
+            self.ask(limit, ask)
+        })
+    }
+
+    fn ask<T>(&self, limit: Duration, ask: impl AsyncFnOnce(&Client) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let result = self.runtime.block_on(async {
             let client = self.client().await?.with_timeout(limit);
             tokio::time::timeout(limit, ask(&client))
@@ -107,17 +113,26 @@ impl Api {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
-        // There is nothing in it that could be half done.
+        // The content is replaced as a whole, so it is valid even after a panic.
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A runtime that works only while it is waited for.
+/// A runtime that runs only while a call waits for it.
 pub(super) fn runtime() -> Result<Runtime> {
     Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::engine("prepare talking to the Docker engine", error))
+        .map_err(|error| Error::engine_because("prepare talking to the Docker engine", error))
+}
+
+/// A failed call as an error of this crate, with the client library's error as its source.
+pub(super) fn failed(action: &str, error: ApiError) -> Error {
+    Error::Engine {
+        action: action.to_owned(),
+        message: describe(&error),
+        source: Some(error.into()),
+    }
 }
 
 /// The HTTP status that the engine refused something with.
@@ -129,7 +144,7 @@ pub(super) fn status(error: &ApiError) -> Option<u16> {
 }
 
 /// An error in the engine's own words, or with all its causes.
-pub(super) fn describe(error: &ApiError) -> String {
+fn describe(error: &ApiError) -> String {
     match error {
         ApiError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         ApiError::DockerStreamError { error } => error.trim().to_owned(),

@@ -1,4 +1,4 @@
-//! Containers of the engine: those of the product, and the one that proves an image to be whole.
+//! Containers of the engine: the product's, and the probe that proves an image complete.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,25 +19,25 @@ use bundle::Digest;
 use super::api::Api;
 use crate::{
     Error, Result,
-    containers::{ContainerFacts, ContainerHealth},
+    containers::facts::{ContainerFacts, ContainerHealth},
 };
 
 /// The label by which Compose knows a project's containers.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 /// The label with the service's name.
 const SERVICE: &str = "com.docker.compose.service";
-/// The label with the hash of the service's definition that the container was made from.
+/// The label with the hash of the service definition that the container was created from.
 const DEFINITION: &str = "com.docker.compose.config-hash";
 /// The label that tells `compose run` from `compose up`.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
-/// What the names of containers begin with that are made to try an image.
+/// The prefix of the names of containers that are created to try an image.
 const PROBE: &str = "updater-probe-";
 
-/// How long making or removing a container may take: the content of an image's volumes is copied meanwhile.
+/// How long creating or removing a container may take: the content of an image's volumes is copied meanwhile.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// The hashes of the definitions that the containers of each service were made from.
+/// The hashes of the definitions that the containers of each service were created from.
 pub(super) fn definitions(api: &Api, project: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut definitions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for container in inspected(api, &[format!("{PROJECT}={project}")])? {
@@ -61,7 +61,7 @@ pub(super) fn of_project(api: &Api, project: &str) -> Result<Vec<ContainerFacts>
     Ok(containers)
 }
 
-/// The container of a service, one that runs if there are several.
+/// The container of a service; a running one if there are several.
 pub(super) fn of_service(api: &Api, project: &str, service: &str) -> Result<Option<ContainerInspectResponse>> {
     let labels = [format!("{PROJECT}={project}"), format!("{SERVICE}={service}")];
     let mut containers = inspected(api, &labels)?;
@@ -74,7 +74,7 @@ pub(super) fn of_service(api: &Api, project: &str, service: &str) -> Result<Opti
     Ok(containers.into_iter().next())
 }
 
-/// Makes a container of an image and removes it.
+/// Creates a container of an image and removes it.
 pub(super) fn try_create(api: &Api, image: &Digest) -> Result<()> {
     let action = format!("make a container of the image {image}");
     remove_probes(api)?;
@@ -84,7 +84,7 @@ pub(super) fn try_create(api: &Api, image: &Digest) -> Result<()> {
     };
     let body = ContainerCreateBody {
         image: Some(image.to_string()),
-        // It is never run; without a command an image that has none is refused.
+        // It never runs; the engine refuses an image without a command.
         entrypoint: Some(vec!["/updater-probe".to_owned()]),
         network_disabled: Some(true),
         host_config: Some(HostConfig {
@@ -96,13 +96,13 @@ pub(super) fn try_create(api: &Api, image: &Digest) -> Result<()> {
     let created = api.call_within(LIMIT, &action, async |docker| {
         docker.create_container(Some(options), body).await
     });
-    // Even a refused one can leave something behind.
+    // Even a refused one can leave a container behind.
     let removed = remove_probes(api);
     created?;
     removed
 }
 
-/// Removes a container, whatever it does; nothing if it is not there.
+/// Removes a container, running or not; does nothing if it does not exist.
 pub(super) fn remove(api: &Api, id: &str, anonymous_volumes: bool) -> Result<()> {
     let options = RemoveContainerOptions {
         force: true,
@@ -116,16 +116,16 @@ pub(super) fn remove(api: &Api, id: &str, anonymous_volumes: bool) -> Result<()>
     .map(drop)
 }
 
-/// The container called `name` or with that ID, and the project that it belongs to.
+/// The project that the container with this name or ID belongs to; none if there is no such container.
 pub(super) fn project_of(api: &Api, id: &str) -> Result<Option<String>> {
     Ok(inspect(api, id)?.and_then(|container| label(&container, PROJECT).map(str::to_owned)))
 }
 
-/// Removes what trying images has left, of this time or one that was interrupted.
+/// Removes the containers that [`try_create`] left, in this call or an interrupted one.
 fn remove_probes(api: &Api) -> Result<()> {
     let filters = HashMap::from([("name".to_owned(), vec![format!("^/?{PROBE}")])]);
     for probe in list(api, filters)? {
-        // The volumes are made for the container, because the image declares them, and hold nothing.
+        // The volumes were created for the container, because the image declares them, and are empty.
         remove(api, &probe.id.unwrap_or_default(), true)?;
     }
     Ok(())
@@ -135,7 +135,7 @@ fn inspected(api: &Api, labels: &[String]) -> Result<Vec<ContainerInspectRespons
     let filters = HashMap::from([("label".to_owned(), labels.to_vec())]);
     let mut containers = Vec::new();
     for container in list(api, filters)? {
-        // One that is gone meanwhile does not count.
+        // A container that was removed meanwhile does not count.
         containers.extend(inspect(api, &container.id.unwrap_or_default())?);
     }
     Ok(containers)
@@ -164,7 +164,7 @@ fn label<'a>(container: &'a ContainerInspectResponse, name: &str) -> Option<&'a 
     labels.get(name).map(String::as_str)
 }
 
-/// Whether it is one of the service's own, and none of `compose run`.
+/// Whether it belongs to the service, and not to a `compose run`.
 fn is_lasting(container: &ContainerInspectResponse) -> bool {
     label(container, ONE_OFF).is_none_or(|one_off| one_off != "True")
 }
@@ -184,7 +184,7 @@ fn facts(container: ContainerInspectResponse) -> Result<ContainerFacts> {
         service,
         image: image
             .parse()
-            .map_err(|error| Error::engine("read what the Docker engine says of a container", error))?,
+            .map_err(|error| Error::engine_because("read what the Docker engine says of a container", error))?,
         // A container between two starts is `running` and `restarting` at once.
         running: state.running.unwrap_or_default() && !state.restarting.unwrap_or_default(),
         state: state.status.unwrap_or(ContainerStateStatusEnum::EMPTY).to_string(),

@@ -1,4 +1,4 @@
-//! Images of the engine: asked for, named, removed.
+//! Images of the engine: inspected, tagged, removed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,8 +8,8 @@ use bollard::{
 };
 use bundle::Digest;
 
-use super::api::{Api, describe, status};
-use crate::{Error, Result, containers::ImageFacts};
+use super::api::{Api, failed, status};
+use crate::{Error, Result, containers::facts::ImageFacts};
 
 /// How long an engine may take to delete layers: some have many small files, on slow disks.
 const REMOVE: Duration = Duration::from_secs(30 * 60);
@@ -34,11 +34,11 @@ pub(super) fn all(api: &Api) -> Result<Vec<ImageFacts>> {
     let ids: BTreeSet<String> = list.into_iter().map(|image| image.id).collect();
     let mut images = Vec::with_capacity(ids.len());
     for id in ids {
-        match api.raw(INSPECT, async |docker| docker.inspect_image(&id).await) {
+        match api.raw(INSPECT, action, async |docker| docker.inspect_image(&id).await) {
             Ok(image) => images.push(facts(image)?),
-            // Removed meanwhile, or only half there: such an image is of no use to anybody.
+            // Removed meanwhile, or incomplete: such an image is of no use.
             Err(error) if status(&error).is_some() => {}
-            Err(error) => return Err(Error::engine(action, describe(&error))),
+            Err(error) => return Err(failed(action, error)),
         }
     }
     Ok(images)
@@ -99,7 +99,7 @@ fn user_of(api: &Api, action: &str, id: &str) -> Result<Option<String>> {
 fn facts(image: ImageInspect) -> Result<ImageFacts> {
     let digest = |text: &str| {
         text.parse::<Digest>()
-            .map_err(|error| Error::engine("read what the Docker engine says of an image", error))
+            .map_err(|error| Error::engine_because("read what the Docker engine says of an image", error))
     };
     let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
     Ok(ImageFacts {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! images, containers, loading    the Engine API over its socket    api, images, containers, upload
-//! the project's services         the `docker` program              compose
+//! the project's services         the `docker` program              compose, project, program
 //! the product's health           HTTP to its published port        health
 //! ```
 //!
@@ -14,6 +14,7 @@ mod compose;
 mod containers;
 mod health;
 mod images;
+mod program;
 mod project;
 mod upload;
 
@@ -21,14 +22,13 @@ use std::{env, io::Write, path::PathBuf};
 
 use bundle::{Digest, Platform, manifest::Health};
 
-use self::{api::Api, project::Projects};
+use self::{api::Api, compose::Compose};
 use crate::{
     Error, Result,
     containers::{
-        ContainerEngine, ContainerFacts, EngineFacts, ImageFacts, ImageStore, Input, Project, Services, Stack,
-        WriteArchive,
+        engine::{ContainerEngine, Input, Services, WriteArchive},
+        facts::{ContainerFacts, EngineFacts, ImageFacts, ImageStore, Project, Stack},
     },
-    stack::release,
 };
 
 /// The socket that Docker's own tools use when nothing else is said.
@@ -41,8 +41,7 @@ const CONTAINERD_DRIVER: [&str; 2] = ["driver-type", "io.containerd.snapshotter.
 #[derive(Debug)]
 pub struct Docker {
     api: Api,
-    host: String,
-    projects: Projects,
+    compose: Compose,
 }
 
 impl Docker {
@@ -61,17 +60,8 @@ impl Docker {
         };
         Ok(Self {
             api: Api::new(&host)?,
-            host,
-            projects: Projects::default(),
+            compose: Compose::new(host),
         })
-    }
-
-    /// The name of a project: where its release knows it, without asking Compose.
-    fn project_name(&self, stack: &Stack) -> Result<String> {
-        match stack.pins.as_deref().and_then(release::project_of) {
-            Some(name) => Ok(name),
-            None => Ok(self.ask_project(stack)?.name),
-        }
     }
 }
 
@@ -102,7 +92,7 @@ impl ContainerEngine for Docker {
     }
 
     fn compose(&self) -> Result<Option<String>> {
-        self.compose_version()
+        self.compose.version()
     }
 
     fn image(&self, name: &str) -> Result<Option<ImageFacts>> {
@@ -130,38 +120,39 @@ impl ContainerEngine for Docker {
     }
 
     fn project(&self, stack: &Stack) -> Result<Project> {
-        self.ask_project(stack)
+        self.compose.project(stack)
     }
 
     fn containers(&self, stack: &Stack) -> Result<Vec<ContainerFacts>> {
-        containers::of_project(&self.api, &self.project_name(stack)?)
+        containers::of_project(&self.api, &self.compose.project_name(stack)?)
     }
 
     fn changed(&self, stack: &Stack) -> Result<Vec<String>> {
-        Ok(self.changes(stack)?.map(|changes| changes.services).unwrap_or_default())
+        let changes = self.compose.changes(&self.api, stack)?;
+        Ok(changes.map(|changes| changes.services).unwrap_or_default())
     }
 
     fn up(&self, stack: &Stack, services: Services<'_>) -> Result<()> {
         match services {
-            Services::All => self.compose_up_all(stack),
-            Services::Only(_) => self.compose_up(stack, services),
+            Services::All => self.compose.up_all(&self.api, stack),
+            Services::Only(_) => self.compose.up(&self.api, stack, services),
         }
     }
 
     fn stop(&self, stack: &Stack) -> Result<()> {
-        self.compose_stop(stack)
+        self.compose.stop(stack)
     }
 
     fn stop_containers(&self, containers: &[ContainerFacts]) -> Result<()> {
-        self.docker_stop(containers)
+        self.compose.stop_containers(containers)
     }
 
     fn down(&self, stack: &Stack) -> Result<()> {
-        self.compose_down(stack)
+        self.compose.down(stack)
     }
 
     fn down_with_volumes(&self, stack: &Stack) -> Result<()> {
-        self.compose_down_with_volumes(stack)
+        self.compose.down_with_volumes(stack)
     }
 
     fn exec(
@@ -172,14 +163,14 @@ impl ContainerEngine for Docker {
         input: Input<'_>,
         output: &mut (dyn Write + Send),
     ) -> Result<()> {
-        self.compose_exec(stack, service, command, input, output)
+        self.compose.exec(stack, service, command, input, output)
     }
 
     fn ask_health(&self, stack: &Stack, health: &Health) -> Result<(), String> {
         let url = if health::is_absolute(&health.url) {
             health.url.clone()
         } else {
-            let project = self.project_name(stack).map_err(|error| error.to_string())?;
+            let project = self.compose.project_name(stack).map_err(|error| error.to_string())?;
             let found = containers::of_service(&self.api, &project, &health.service);
             health::url_of(found.map_err(|error| error.to_string())?.as_ref(), health)?
         };
@@ -187,7 +178,7 @@ impl ContainerEngine for Docker {
     }
 
     fn logs(&self, stack: &Stack, lines: u32) -> Result<String> {
-        self.compose_logs(stack, lines)
+        self.compose.logs(stack, lines)
     }
 
     fn sync(&self) {
@@ -205,7 +196,7 @@ fn platform(os: &str, arch: &str, machine: &str) -> Result<Platform> {
     };
     format!("{os}/{arch}{variant}")
         .parse()
-        .map_err(|error| Error::engine("tell the platform of the Docker engine", error))
+        .map_err(|error| Error::engine_because("tell the platform of the Docker engine", error))
 }
 
 #[cfg(test)]

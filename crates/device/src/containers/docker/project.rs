@@ -1,56 +1,47 @@
-//! What Compose makes of a project's files: its name and services. Also: keeping secrets out of what is said of them.
+//! What Compose makes of a project's files: its name and services, and which of them changed.
 //!
-//! Asking takes Compose a good part of a second on a small board, and the answer is needed at every look at the
-//! containers, so it is kept as long as the files have the same content.
+//! An answer takes Compose a good part of a second on a small board and is needed for every list of containers, so it is
+//! kept as long as the files have the same content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bundle::Digest;
 use serde::Deserialize;
 
-use super::Docker;
+use super::program::{Program, env_file, redacted};
 use crate::{
     Error, Result,
-    containers::{Project, Service, Stack, env_file::EnvFile},
-    system::process::ProcessError,
+    containers::facts::{Project, Service, Stack},
+    system::process,
 };
 
-/// The environment file that Compose reads if none is named.
-const ENV_FILE: &str = ".env";
+/// How long Compose may take to read its files.
+pub(super) const READ: Duration = Duration::from_secs(120);
 
 /// The answers that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Projects(Mutex<Vec<(Digest, Project)>>);
 
-/// The answers that are kept at once: the current version, the new one, and what lies between.
+/// How many answers are kept: the current version's, the target version's, and those between.
 const KEPT: usize = 8;
 
-impl Docker {
-    /// What Compose makes of the compose file of `stack`.
-    pub(super) fn ask_project(&self, stack: &Stack) -> Result<Project> {
+impl Projects {
+    /// What Compose makes of the compose file of `stack`: a kept answer, or else a new one.
+    pub(super) fn ask(&self, program: &Program, stack: &Stack) -> Result<Project> {
         let before = fingerprint(stack);
-        {
-            let kept = self
-                .projects
-                .0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some((_, project)) = kept.iter().find(|(fingerprint, _)| *fingerprint == before) {
-                return Ok(project.clone());
-            }
+        let kept = self.lock().iter().find(|(known, _)| *known == before).cloned();
+        if let Some((_, project)) = kept {
+            return Ok(project);
         }
-        let project = read(&self.compose_config(stack)?)?;
-        // Files that were changed meanwhile may have been read in either form.
+        let project = read(&config(program, stack)?)?;
+        // Files that changed meanwhile may have been read in either form.
         if fingerprint(stack) == before {
-            let mut kept = self
-                .projects
-                .0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut kept = self.lock();
             if kept.len() == KEPT {
                 kept.remove(0);
             }
@@ -58,9 +49,23 @@ impl Docker {
         }
         Ok(project)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Digest, Project)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The services that have no container of the definition that is wanted.
+/// The compose file with its environment filled in, as JSON. It holds secrets.
+fn config(program: &Program, stack: &Stack) -> Result<String> {
+    let mut command = program.compose(&Stack {
+        pins: None,
+        ..stack.clone()
+    });
+    command.args(["config", "--format", "json"]);
+    process::read(command, READ).map_err(|error| redacted(error, stack))
+}
+
+/// The services without a container of the wanted definition.
 pub(super) fn changed(
     wanted: &BTreeMap<String, String>,
     made: &BTreeMap<String, BTreeSet<String>>,
@@ -73,8 +78,8 @@ pub(super) fn changed(
     changed.map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether the services that changed come up before all others: there are others, and no container is left of a service
-/// that is gone, which would still hold the ports and names that another one takes over from it.
+/// Whether the services that changed start before all others: there are others, and no container is left of a removed
+/// service, which would still hold the ports and names that another service takes over.
 pub(super) fn come_first(changed: &[String], made: &BTreeMap<String, BTreeSet<String>>, services: &[Service]) -> bool {
     let is_known = |name: &String| services.iter().any(|service| service.name == *name);
     !changed.is_empty() && changed.len() < services.len() && made.keys().all(is_known)
@@ -95,13 +100,11 @@ pub(super) fn with_dependents(mut changed: BTreeSet<String>, services: &[Service
     }
 }
 
-/// The digest of everything that the answer depends on: the folder and the content of the files, not where they lie. So
-/// what was asked of a new version's files before they were put in place need not be asked again.
+/// The digest of everything that the answer depends on: the directory and the content of the files, not their paths. So an
+/// answer about the target version's files from before they were put in place still counts.
 fn fingerprint(stack: &Stack) -> Digest {
     let mut text = Vec::new();
-    let env_file = stack
-        .folder
-        .join(stack.env_file.as_deref().unwrap_or(ENV_FILE.as_ref()));
+    let env_file = env_file(stack);
     text.extend_from_slice(format!("{:?}\n", stack.folder).as_bytes());
     for file in [&stack.file, &env_file] {
         let content = fs::read(stack.folder.join(file)).map(|bytes| Digest::of(&bytes)).ok();
@@ -151,33 +154,6 @@ fn read(json: &str) -> Result<Project> {
     Ok(Project {
         name: config.name,
         services: config.services.into_iter().map(service).collect(),
-    })
-}
-
-/// A failure of Compose without the values of secrets: Compose shows the line of `.env` that it does not understand.
-pub(super) fn redacted(error: ProcessError, stack: &Stack) -> Error {
-    let env_file = stack
-        .folder
-        .join(stack.env_file.as_deref().unwrap_or(ENV_FILE.as_ref()));
-    let environment = fs::read_to_string(env_file).unwrap_or_default();
-    let environment = EnvFile::parse(&environment);
-    let hide = |text: String| environment.hide_secrets(text);
-    Error::Process(match error {
-        ProcessError::Failed {
-            command,
-            status,
-            stderr,
-        } => ProcessError::Failed {
-            command,
-            status,
-            stderr: hide(stderr),
-        },
-        ProcessError::TooLong { command, limit, stderr } => ProcessError::TooLong {
-            command,
-            limit,
-            stderr: hide(stderr),
-        },
-        other => other,
     })
 }
 

@@ -25,7 +25,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::api::{self, Api};
-use crate::{Error, Result, containers::WriteArchive};
+use crate::{Error, Result, containers::engine::WriteArchive, system::timing::timed};
 
 /// How long the engine may take nothing and say nothing. It is silent while it unpacks a layer, and 2 GB on a slow card
 /// take a quarter of an hour.
@@ -44,6 +44,12 @@ const ACTION: &str = "load the image into the Docker engine";
 
 /// Loads what `write` writes; gives up when nothing happened for `patience`.
 pub(super) fn load(api: &Api, write: &mut WriteArchive<'_>, patience: Duration) -> Result<()> {
+    timed(tracing::debug_span!("send archive"), ToString::to_string, || {
+        stream_to_engine(api, write, patience)
+    })
+}
+
+fn stream_to_engine(api: &Api, write: &mut WriteArchive<'_>, patience: Duration) -> Result<()> {
     let runtime = api::runtime()?;
     let (sender, receiver) = mpsc::channel(WAITING);
     thread::scope(|scope| {
@@ -56,15 +62,15 @@ pub(super) fn load(api: &Api, write: &mut WriteArchive<'_>, patience: Duration) 
         let written = Pipe::of(sender).fill(write);
         let answered = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // A broken archive is why the engine complains, where both do.
-        written.map_err(|error| Error::engine("read the image for the Docker engine", error))?;
-        answered.map_err(|message| Error::engine(ACTION, message))
+        written.map_err(|error| Error::engine_because("read the image for the Docker engine", error))?;
+        answered
     })
 }
 
-async fn send(api: &Api, mut chunks: mpsc::Receiver<io::Result<Vec<u8>>>, patience: Duration) -> Result<(), String> {
+async fn send(api: &Api, mut chunks: mpsc::Receiver<io::Result<Vec<u8>>>, patience: Duration) -> Result<()> {
     let activity = Activity::new();
     let taken = activity.clone();
-    let client = api.client().await.map_err(|error| api::describe(&error))?;
+    let client = api.client().await.map_err(|error| api::failed(ACTION, error))?;
     let client = client.with_timeout(FOREVER);
     let body = stream::poll_fn(move |context| chunks.poll_recv(context)).map(move |chunk| {
         taken.touch();
@@ -76,11 +82,12 @@ async fn send(api: &Api, mut chunks: mpsc::Receiver<io::Result<Vec<u8>>>, patien
         match tokio::time::timeout(left, answers.next()).await {
             Ok(None) => return Ok(()),
             Ok(Some(Ok(_))) => activity.touch(),
-            Ok(Some(Err(error))) => return Err(api::describe(&error)),
+            Ok(Some(Err(error))) => return Err(api::failed(ACTION, error)),
             Err(_) if activity.age() >= patience => {
-                return Err(format!(
-                    "the Docker engine has taken nothing and said nothing for {} s",
-                    patience.as_secs()
+                let seconds = patience.as_secs();
+                return Err(Error::engine(
+                    ACTION,
+                    format!("the Docker engine has taken nothing and said nothing for {seconds} s"),
                 ));
             }
             Err(_) => {}

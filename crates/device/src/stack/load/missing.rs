@@ -106,7 +106,7 @@ impl Present {
 
     /// What one image costs on the wire.
     fn sent(&self, image: &PlatformImage, facts: &EngineFacts) -> u64 {
-        if self.ids.contains(&super::image_id(image, facts.store)) {
+        if self.ids.contains(&facts.store.image_id(image)) {
             return 0;
         }
         let documents = match facts.store {

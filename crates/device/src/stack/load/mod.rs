@@ -63,14 +63,6 @@ pub struct Loaded {
     pub already_there: bool,
 }
 
-/// The ID that an image has in a store.
-pub fn image_id(image: &PlatformImage, store: ImageStore) -> Digest {
-    match store {
-        ImageStore::Classic => image.config,
-        ImageStore::Containerd => image.manifest,
-    }
-}
-
 /// What the engine has that new images can be built upon.
 ///
 /// # Errors
@@ -160,7 +152,7 @@ pub fn load_image(
         product: &product,
         reference: &image.reference,
         image: on,
-        id: image_id(on, facts.store),
+        id: facts.store.image_id(on),
         sent: Cell::new(0),
     };
     let already_there = loading.is_there()?;

@@ -30,6 +30,7 @@ use device::{
     Error, Result,
     config::Config,
     containers::{ContainerEngine as _, docker::Docker},
+    error::ProcessError,
     stack::bundle_files::Bundle,
     system::{
         files,
@@ -151,7 +152,7 @@ fn has_compose(system: Option<&System>) -> bool {
         .any(|command| is_version_2(&process::read(command, ASKING)))
 }
 
-fn is_version_2(said: &Result<String, process::ProcessError>) -> bool {
+fn is_version_2(said: &Result<String, ProcessError>) -> bool {
     said.as_ref()
         .is_ok_and(|version| major(version.trim_start_matches('v')) >= 2)
 }

@@ -139,7 +139,7 @@ impl Api {
 
     /// The worker that downloads does what is to be done.
     fn download(&self) {
-        let clock = device::containers::SystemClock::start();
+        let clock = device::system::clock::SystemClock::start();
         worker::turn_for_test(&self.device.config, &clock);
     }
 

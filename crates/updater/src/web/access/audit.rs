@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use device::{
-    containers::stamp,
     store::{Audit, Update},
+    system::clock::stamp,
 };
 
 use super::caller::Caller;

@@ -26,8 +26,8 @@ use crate::web::{
 };
 use device::{
     Error,
-    stack::release,
     store::{REFUSED_LOGIN, Session},
+    system::random::random,
 };
 
 /// Letters and digits of a session's secret: 256 bits.
@@ -119,7 +119,7 @@ pub(crate) async fn begin(
             return Err(refusal);
         }
     };
-    let secret = release::random(SECRET)?;
+    let secret = random(SECRET)?;
     let now = jiff::Timestamp::now().as_second();
     let lasting = SESSION.as_secs();
     let session = Session {

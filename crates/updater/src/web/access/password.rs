@@ -9,7 +9,11 @@ use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::
 use bundle::Digest;
 use serde::Serialize;
 
-use device::{Error, Result, config::Config, stack::release, system::files};
+use device::{
+    Error, Result,
+    config::Config,
+    system::{files, random::random},
+};
 
 /// The hash's file name, beside the configuration.
 const FILE: &str = "admin.hash";
@@ -54,7 +58,7 @@ pub(crate) fn make_if_missing(config: &Config) -> Result<Option<AdminPassword>> 
 /// # Errors
 /// There is no randomness, or the hash cannot be written.
 pub(crate) fn reset(config: &Config) -> Result<AdminPassword> {
-    let password = release::random(LENGTH)?;
+    let password = random(LENGTH)?;
     let path = hash_file(config);
     let hash = Argon2::default()
         .hash_password(password.as_bytes())

@@ -18,10 +18,10 @@ use crate::web::{
     worker::blocking,
 };
 use device::{
-    containers::stamp,
     control::requests::Command,
     state::Phase,
     store::{NewUpdate, Origin, Update},
+    system::clock::stamp,
 };
 
 /// The longest version that is taken.

@@ -10,7 +10,7 @@ use crate::{
     github::{GitHub, Patience, Then},
     web::{answer::Done, app::App, refusal::Refusal, worker::blocking},
 };
-use device::{containers::SystemClock, control::requests::Command, state::Phase, store::Update};
+use device::{control::requests::Command, state::Phase, store::Update, system::clock::SystemClock};
 
 /// The newest release, or why it is not known.
 #[derive(Debug, Default)]

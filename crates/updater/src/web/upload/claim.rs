@@ -22,10 +22,9 @@ use crate::web::{
     refusal::Refusal,
 };
 use device::{
-    containers::stamp,
     state::{Event, Phase},
     store::{Change, NewUpdate, Origin, Update},
-    system::files,
+    system::{clock::stamp, files},
 };
 
 /// What an uploaded bundle is to this device.

@@ -1,4 +1,9 @@
-//! What can go wrong, with what mends it and how it looks to scripts.
+//! What can go wrong, with a hint for a person and an exit code for scripts.
+//!
+//! An error's text is one sentence. What caused it is kept as its source, where there is one, so that the whole chain can
+//! be printed.
+
+mod process;
 
 use std::{
     fmt, io,
@@ -8,7 +13,11 @@ use std::{
 use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
 use serde::Serialize;
 
-use crate::{state::IllegalTransition, system::process::ProcessError};
+pub use self::process::ProcessError;
+use crate::state::IllegalTransition;
+
+/// An error of another library, kept as the source of one of ours.
+pub(crate) type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of nearly everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,17 +25,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be read, written, made or removed.
+    /// A file cannot be read, written, created or removed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
         /// What the system answered.
         source: io::Error,
     },
-    /// A file is there and makes no sense.
+    /// A file has invalid content.
     #[error("{}: {message}", path.display())]
     Content {
         /// The file.
@@ -48,7 +57,7 @@ pub enum Error {
         /// What is wrong with it.
         source: SignatureError,
     },
-    /// Things that stand against an update, found before anything was changed.
+    /// Problems that block an update, found before anything was changed.
     #[error("{}", list(.0))]
     Problems(Vec<Problem>),
     /// A program failed.
@@ -61,20 +70,22 @@ pub enum Error {
         action: String,
         /// What the engine answered.
         message: String,
+        /// What caused it, unless the message is all there is.
+        source: Option<Source>,
     },
     /// The record of updates cannot be read or written.
     #[error("the record of updates cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
-    /// Somebody else acts.
+    /// Another process holds the lock.
     #[error("{holder} is at work")]
     Busy {
-        /// Who that is, with what it does.
+        /// The holder and what it does.
         holder: String,
     },
-    /// That cannot happen to an update now.
+    /// The event is not allowed in the update's state.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
-    /// Something that is asked for is not done, and why.
+    /// A request is refused.
     #[error("{message}")]
     Refused {
         /// Why.
@@ -82,38 +93,39 @@ pub enum Error {
         /// What to do instead.
         hint: Option<String>,
     },
-    /// Where newer versions are fetched from does not answer, or its answer cannot be used.
+    /// The server that newer versions are downloaded from does not answer, or its answer cannot be used.
     #[error("{error}")]
     Remote {
-        /// What that part of the program found.
-        error: Box<dyn std::error::Error + Send + Sync>,
+        /// The error of that part of the program.
+        #[source]
+        error: Source,
         /// What to do about it.
         hint: Option<String>,
     },
     /// The product is not healthy.
     #[error("{0}")]
     Unhealthy(String),
-    /// The update did not work; the version before it runs.
+    /// The update failed; the previous version runs.
     #[error("{version} was not installed: {message}")]
     Undone {
-        /// The version that was to be installed.
+        /// The target version.
         version: String,
-        /// What did not work.
+        /// What failed.
         message: String,
     },
-    /// Bringing a version back did not work.
+    /// Returning to the previous version failed.
     #[error("the device is stuck between two versions: {0}")]
     Stuck(String),
 }
 
-/// Something that stands against an update.
+/// A problem that blocks an update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What it is about: `disk`, `platform`, `.env`.
     pub subject: String,
     /// What is wrong.
     pub message: String,
-    /// What mends it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -128,7 +140,7 @@ impl Problem {
         }
     }
 
-    /// The problem with what mends it.
+    /// The problem with a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -149,7 +161,7 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// How a command ended, as scripts see it.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -159,13 +171,13 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage.
     Usage = 2,
-    /// Something stands against it; nothing was changed.
+    /// Problems block it; nothing was changed.
     Problems = 3,
-    /// The update did not work; the version before it runs.
+    /// The update failed; the previous version runs.
     Undone = 4,
     /// The bundle is refused.
     Refused = 5,
-    /// Somebody else acts.
+    /// Another process holds the lock.
     Busy = 6,
     /// The device is stuck and needs a person.
     Stuck = 7,
@@ -178,17 +190,28 @@ impl From<Exit> for std::process::ExitCode {
 }
 
 impl Error {
-    /// Makes an [`Error::Io`] of what the system answered.
+    /// Makes an [`Error::Io`] of the system's answer.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { action, path, source }
     }
 
-    /// Makes an [`Error::Engine`].
+    /// Makes an [`Error::Engine`] with no source.
     pub fn engine(action: impl Into<String>, message: impl fmt::Display) -> Self {
         Self::Engine {
             action: action.into(),
             message: message.to_string(),
+            source: None,
+        }
+    }
+
+    /// Makes an [`Error::Engine`] of the error that caused it.
+    pub(crate) fn engine_because(action: impl Into<String>, source: impl Into<Source>) -> Self {
+        let source = source.into();
+        Self::Engine {
+            action: action.into(),
+            message: source.to_string(),
+            source: Some(source),
         }
     }
 
@@ -229,7 +252,7 @@ impl Error {
         }
     }
 
-    /// How a command that fails so ends.
+    /// The exit code of a command that fails with this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Verify(error) if error.is_unreadable() => Exit::Failed,
@@ -249,7 +272,7 @@ impl Error {
         }
     }
 
-    /// Whether a bundle causes this wherever and whenever it is tried, so that trying again makes no sense.
+    /// Whether the bundle itself is the cause, so that every other attempt fails too.
     pub(crate) fn is_the_bundles_fault(&self) -> bool {
         match self {
             Self::Verify(error) => !error.is_unreadable(),
