@@ -105,7 +105,7 @@ impl ImagesTar {
     }
 
     /// Reads everything once: gives the archive's digest, and checks every blob against its own.
-    /// `progress` is told the number of bytes of each piece.
+    /// `progress` gets the number of bytes of each piece.
     ///
     /// # Errors
     /// [`PackError`] naming the blob that is missing, changed or unreadable.
@@ -119,7 +119,7 @@ impl ImagesTar {
         self.sha256.get().copied()
     }
 
-    /// The archive as a list of pieces, for whoever streams it.
+    /// The archive as a list of pieces, to be streamed.
     pub(crate) fn source(&self) -> Source<'_> {
         let mut source = Source::default();
         for entry in &self.entries {
@@ -141,7 +141,7 @@ impl ImagesTar {
     }
 }
 
-/// A plan in the making.
+/// An unfinished plan.
 struct Plan<'a> {
     store: &'a (dyn BlobStore + Sync),
     index: Vec<Descriptor>,

@@ -1,4 +1,4 @@
-//! What an archive for an engine consists of, for whoever writes one out of a bundle: tar headers, and the few
+//! What an archive for an engine consists of, for programs that write one out of a bundle: tar headers, and the few
 //! documents of an OCI layout and of a Docker archive.
 //!
 //! The same forms as in `images.tar`, so that a device's engine never sees another one.

@@ -1,6 +1,6 @@
 //! Names that come from outside, as types which refuse the dangerous ones.
 //!
-//! A value of these types can be joined to a folder or printed without another look. Nothing here
+//! A value of these types can be joined to a directory or printed without another look. Nothing here
 //! touches a file system.
 
 use std::fmt;
@@ -30,8 +30,8 @@ pub struct NameError {
 /// The path of a file inside a bundle, such as `bin/updater-linux-arm64`.
 ///
 /// Relative, at most 100 bytes (what a tar header holds), printable ASCII, and safe to create below
-/// a folder on Unix and on Windows. Equality is exact; [`EntryName::folded`] is what two names must
-/// differ in to live in one folder everywhere.
+/// a directory on Unix and on Windows. Equality is exact; [`EntryName::folded`] is what two names must
+/// differ in to live in one directory everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(String);
 
@@ -109,7 +109,7 @@ fn entry_name_fault(name: &str) -> Option<&'static str> {
 
 /// The name of a product: lower-case letters, digits and `-`, at most 63 bytes, such as `webmacs`.
 ///
-/// It becomes part of file names, unit names and folders.
+/// It becomes part of file names, unit names and directories.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProductName(String);
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 
-/// Gives the content of blobs. What it gives is never believed: whoever reads a blob hashes it.
+/// Gives the content of blobs. What it gives is never trusted: every reader hashes the blob.
 pub trait BlobStore {
     /// Opens the blob.
     ///
@@ -21,15 +21,15 @@ pub trait BlobStore {
     fn size(&self, digest: &Digest) -> io::Result<u64>;
 }
 
-/// Blobs in the folders of OCI image layouts (OCI image-spec, image-layout.md): `blobs/sha256/<hex>`
-/// in the first folder that has it.
+/// Blobs in the directories of OCI image layouts (OCI image-spec, image-layout.md): `blobs/sha256/<hex>`
+/// in the first directory that has it.
 #[derive(Debug, Clone)]
 pub struct DirStore {
     layouts: Vec<PathBuf>,
 }
 
 impl DirStore {
-    /// Looks blobs up in these layout folders, in this order.
+    /// Looks blobs up in these layout directories, in this order.
     pub fn new(layouts: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             layouts: layouts.into_iter().collect(),

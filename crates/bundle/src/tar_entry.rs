@@ -1,8 +1,8 @@
 //! Tar headers (POSIX ustar, with GNU's binary numbers for sizes of 8 GiB and more): the one form
 //! that is written, and the strict check of what is read.
 //!
-//! Only regular files exist in a bundle, so there are no links, folders, devices, long-name or pax
-//! entries to misunderstand. A signature does not cover headers, and whoever unpacks a verified bundle as root
+//! Only regular files exist in a bundle, so there are no links, directories, devices, long-name or pax
+//! entries to misunderstand. A signature does not cover headers, and a program that unpacks a verified bundle as root
 //! gets their owners and modes: so a header is read only if it is, byte for byte, one that is written here.
 
 use tar::{EntryType, Header};
@@ -94,23 +94,23 @@ pub(crate) fn parse(block: &[u8; 512]) -> Result<Option<Entry>, HeaderError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LooseKind {
     File,
-    Folder,
+    Directory,
     /// What the next entry's header does not say.
     Pax,
 }
 
-/// Reads a header that any tar program may have written, with owners, modes and times as they may be, and folders.
+/// Reads a header that any tar program may have written, with owners, modes and times as they may be, and directories.
 ///
-/// Only for archives that nobody signed and of which nothing but names, sizes and contents is ever used.
+/// Only for archives without a signature, of which nothing but names, sizes and contents is ever used.
 pub(crate) fn parse_loosely(block: &[u8; 512]) -> Result<Option<(Entry, LooseKind)>, HeaderError> {
     let Some((header, entry)) = parse_any(block)? else {
         return Ok(None);
     };
     let kind = match header.entry_type() {
-        // Before POSIX, a folder was a file whose name ends so.
-        EntryType::Regular if entry.name.ends_with(b"/") => LooseKind::Folder,
+        // Before POSIX, a directory was a file whose name ends so.
+        EntryType::Regular if entry.name.ends_with(b"/") => LooseKind::Directory,
         EntryType::Regular => LooseKind::File,
-        EntryType::Directory => LooseKind::Folder,
+        EntryType::Directory => LooseKind::Directory,
         EntryType::XHeader => LooseKind::Pax,
         other => {
             return Err(HeaderError::Kind {
@@ -122,7 +122,7 @@ pub(crate) fn parse_loosely(block: &[u8; 512]) -> Result<Option<(Entry, LooseKin
     Ok(Some((entry, kind)))
 }
 
-/// Reads what every header has, whoever wrote it.
+/// Reads what every header has, from any writer.
 fn parse_any(block: &[u8; 512]) -> Result<Option<(&Header, Entry)>, HeaderError> {
     if block.iter().all(|byte| *byte == 0) {
         return Ok(None);
@@ -148,7 +148,7 @@ fn refused_kind(kind: EntryType) -> Option<&'static str> {
         EntryType::Symlink => Some("a symbolic link"),
         EntryType::Char => Some("a character device"),
         EntryType::Block => Some("a block device"),
-        EntryType::Directory => Some("a folder"),
+        EntryType::Directory => Some("a directory"),
         EntryType::Fifo => Some("a named pipe"),
         EntryType::GNUSparse => Some("a sparse file"),
         EntryType::GNULongName | EntryType::GNULongLink => Some("a GNU long name"),
@@ -191,12 +191,12 @@ mod tests {
             let mut block = Header::from_byte_slice(&good).clone();
             block.as_mut_bytes()[at] ^= 1;
             block.set_cksum();
-            let told = match at {
+            let parsed = match at {
                 // Name, size and time; the checksum is set right again.
                 0..=3 | 124..=134 | 136..=146 | 148..=155 => continue,
                 _ => parse(block.as_bytes()),
             };
-            assert!(told.is_err(), "byte {at}: {told:?}");
+            assert!(parsed.is_err(), "byte {at}: {parsed:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Everything that can end a command, with its exit code and its hint.
+//! Errors of commands, each with its exit code and hint.
 
 use std::{io, path::PathBuf};
 
@@ -30,7 +30,7 @@ pub enum Error {
     /// An image that was built, or came as a part, is not what the release needs.
     #[error("{subject}: {message}")]
     Image {
-        /// The image or the folder it was looked for in.
+        /// The image or the directory it was looked for in.
         subject: String,
         /// What is wrong with it.
         message: String,
@@ -62,10 +62,10 @@ pub enum Error {
     Key {
         /// What is wrong with it.
         message: String,
-        /// What mends it.
+        /// The fix.
         hint: String,
     },
-    /// A file or folder could not be read or written.
+    /// A file or directory could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb: "read", "write".
@@ -86,7 +86,7 @@ pub enum Error {
     /// A release could not be published.
     #[error(transparent)]
     Publish(#[from] crate::publish::error::PublishError),
-    /// Somebody pressed Ctrl-C, or asked the process to end.
+    /// Interrupted with Ctrl-C or SIGTERM.
     #[error("interrupted; what was finished is kept, the same command goes on from there")]
     Interrupted,
 }
@@ -122,11 +122,11 @@ impl Error {
             Self::Build(error) if error.stderr().contains("no space left on device") => Some(MAKE_ROOM),
             // On a terminal BuildKit's lines are not ours to read.
             Self::Build(error) if error.stderr().is_empty() => Some(
-                "mend what the lines above show and run the same command again: stages that were built are kept; if a \
+                "fix what the lines above show and run the same command again: stages that were built are kept; if a \
                  snapshot does not exist, once with --no-cache",
             ),
             Self::Build(_) => {
-                Some("mend what the lines above show and run the same command again: stages that were built are kept")
+                Some("fix what the lines above show and run the same command again: stages that were built are kept")
             }
             Self::Process(error) => error.hint(),
             Self::Publish(error) => error.hint(),
@@ -168,7 +168,7 @@ mod tests {
         assert!(
             hint("ERROR: exit code: 1")
                 .unwrap()
-                .starts_with("mend what the lines above show")
+                .starts_with("fix what the lines above show")
         );
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Released {
     pub part: Option<PathBuf>,
     /// The key that signed.
     pub signed_by: Option<String>,
-    /// Images that were made from stand-ins.
+    /// Images that were made from substitutes.
     pub substitutes: Vec<String>,
     /// The GitHub Release, if one was asked for.
     pub published: Option<Published>,
@@ -57,8 +57,8 @@ pub(crate) struct Released {
 pub(crate) fn release(workspace: &Workspace, request: &Request) -> Result<Released> {
     let progress = Progress::start();
     interrupt::listen();
-    if let Output::Part(folder) = &request.output {
-        expect_empty(folder)?;
+    if let Output::Part(directory) = &request.output {
+        expect_empty(directory)?;
     }
     let Ready {
         facts,

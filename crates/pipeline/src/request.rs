@@ -39,6 +39,6 @@ pub(crate) struct Request {
 pub(crate) enum Output {
     /// Bundles in `dist/`.
     Bundles,
-    /// A part for another machine to merge, in this folder.
+    /// A part for another machine to merge, in this directory.
     Part(PathBuf),
 }

@@ -119,7 +119,7 @@ fn files_that_are_missing_or_contradict() {
         remove("Dockerfile"),
         NOT_FIT,
         "error: Dockerfile: is declared and not there",
-        "create it, or mend its path",
+        "create it, or correct its path",
     );
     released.refuses(
         |product| {
@@ -142,7 +142,7 @@ fn files_that_are_missing_or_contradict() {
     released.refuses(
         |product| product.declare("files = [{ path = \"shared\" }]"),
         NOT_FIT,
-        "error: shared: is declared as a file, and is a folder",
+        "error: shared: is declared as a file, and is a directory",
         "name its files one by one",
     );
 }
@@ -171,7 +171,7 @@ fn a_repository_without_a_commit_and_a_folder_without_a_workspace() {
         .expect(NOT_FIT)
         .says("warning: this commit has no version's tag and no version was given")
         .says("a release needs a git repository with at least one commit")
-        .says("\n1 problem to mend");
+        .says("\n1 problem to fix");
     let folder = tempfile::tempdir().unwrap();
     run(product.command(&["check"]).current_dir(folder.path()))
         .expect(NOT_FIT)
@@ -194,7 +194,7 @@ fn a_folder_that_cannot_be_written_is_told_before_anything_is_built() {
         &mut released.product.command(&["release", "1.0.0"]),
         NOT_FIT,
         "dist: cannot be written: Read-only file system",
-        "mend their owner or mode",
+        "change their owner or mode",
     );
     assert!(!outcome.stderr.contains("building"), "{outcome}");
     drop(disk);
@@ -239,7 +239,7 @@ fn a_build_that_fails_shows_the_end_of_its_output() {
         |product| product.edit("Dockerfile", "COPY shared /shared", "COPY sharde /shared"),
         BUILD_FAILED,
         "error: the image build failed\n",
-        "mend what the lines above show",
+        "fix what the lines above show",
     );
     let (_, shown) = outcome.stderr.split_once("error: the image build failed\n").unwrap();
     assert!(shown.contains("\"/sharde\": not found"), "{outcome}");
@@ -454,7 +454,7 @@ fn check_reports_all_problems_at_once() {
         "error: docker-compose.prod.yml: ",
         "error: builder: ",
         "error: signing key: ",
-        "4 problems to mend",
+        "4 problems to fix",
     ] {
         assert!(outcome.stderr.contains(problem), "{problem:?} is not in {outcome}");
     }

@@ -201,7 +201,7 @@ fn a_moved_base_image_is_released() {
     vendor("old");
     let first = product.release(&[]);
     assert!(
-        first.stderr.contains("warning: acme-base:1: a stand-in is used"),
+        first.stderr.contains("warning: acme-base:1: a substitute is used"),
         "{}",
         first.stderr
     );

@@ -224,7 +224,7 @@ fn an_image_built_through_a_stage_on_a_stand_in_is_marked() {
     product
         .run(&["vendor", "--build-network", "host"])
         .expect(0)
-        .says("the stand-in stays");
+        .says("the substitute stays");
     assert_eq!(
         read(&product.path("dist/vendor/vendor.json"))["stages"][0]["substitute"],
         true

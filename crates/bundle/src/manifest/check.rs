@@ -45,9 +45,9 @@ pub enum Inconsistency {
     /// A file is called like the manifest, its signature or the image archive.
     #[error("file `{0}` has a name that the format itself uses")]
     Reserved(String),
-    /// A file is also the folder of another one.
-    #[error("`{0}` is a file and a folder")]
-    FileIsFolder(String),
+    /// A file is also the directory of another one.
+    #[error("`{0}` is a file and a directory")]
+    FileIsDirectory(String),
     /// `images` and `image_details` differ.
     #[error("`images` and `image_details` do not name the same images in the same order")]
     ImageLists,
@@ -196,12 +196,12 @@ fn files(manifest: &Manifest) -> Result<(), Inconsistency> {
         }
     }
     for name in &names {
-        let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
-        // `images.tar/x` would make a folder of the archive as well.
+        let directories = name.match_indices('/').map(|(end, _)| &name[..end]);
+        // `images.tar/x` would make a directory of the archive as well.
         let reserved = [crate::names::MANIFEST, crate::names::SIGNATURE, crate::names::IMAGES];
-        for folder in folders {
-            if names.contains(folder) || reserved.contains(&folder) {
-                return Err(Inconsistency::FileIsFolder(folder.to_owned()));
+        for directory in directories {
+            if names.contains(directory) || reserved.contains(&directory) {
+                return Err(Inconsistency::FileIsDirectory(directory.to_owned()));
             }
         }
     }

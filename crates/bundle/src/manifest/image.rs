@@ -15,7 +15,7 @@ pub struct ImageRecord {
     /// For an image taken from a registry, the reference with the digest that it was pinned to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whether a stand-in was used whose digest is not the locked one. Such a bundle is never
+    /// Whether a substitute was used whose digest is not the locked one. Such a bundle is never
     /// published.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub substitute: bool,

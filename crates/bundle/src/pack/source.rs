@@ -1,7 +1,7 @@
 //! What is streamed into a bundle: a list of pieces, fed in order to a sink.
 //!
-//! Reading and checking run in a thread of their own, so that they overlap with whatever the sink
-//! does. Memory stays at a few chunks, whatever the size of the pieces.
+//! Reading and checking run in a thread of their own, so that they overlap with the work of the
+//! sink. Memory stays at a few chunks, for pieces of any size.
 
 use std::borrow::Cow;
 use std::fs::File;

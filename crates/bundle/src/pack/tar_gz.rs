@@ -29,7 +29,7 @@ const PIECE: usize = 1024 * 1024;
 /// How many parts may wait to be written, at about 1 MiB each.
 const WAITING: usize = 12;
 
-/// Writes the bundle as `.tar.gz` and gives the digest of the written bytes. `progress` is told
+/// Writes the bundle as `.tar.gz` and gives the digest of the written bytes. `progress` gets
 /// the number of uncompressed bytes of each part.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub fn write_tar_gz_on(
         });
         let written = write_parts(&mut out, part_receiver, progress);
         let read: Result<(), PackError> = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // A failed read ends the parts early: it is the reason, whatever was written.
+        // A failed read ends the parts early: it is the reason, not what was written.
         read.and(written)
     })
 }
@@ -203,7 +203,7 @@ fn compress_all(jobs: &Mutex<Receiver<Job>>) {
             Err(_) => return,
         };
         let Ok(job) = job else { return };
-        // Nobody waits for the member once writing has failed.
+        // The member is not needed once writing has failed.
         let _unwanted = job.member.send(compressed_member(&job.content));
     }
 }

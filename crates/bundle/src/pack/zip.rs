@@ -13,7 +13,7 @@ use super::source::{Source, stream};
 use crate::error::PackError;
 use crate::names::{IMAGES, MANIFEST, SIGNATURE};
 
-/// Writes the bundle as `.zip`. `progress` is told the number of uncompressed bytes of each piece.
+/// Writes the bundle as `.zip`. `progress` gets the number of uncompressed bytes of each piece.
 ///
 /// # Errors
 /// [`PackError`]: the manifest does not describe the contents, something cannot be read or has

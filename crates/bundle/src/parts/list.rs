@@ -133,7 +133,7 @@ impl PartsError {
         matches!(self, Self::Io { .. })
     }
 
-    /// Whether copying may still mend it: parts are copied one after the other, perhaps over those of another bundle.
+    /// Whether more copying may complete it: parts are copied one after the other, perhaps over those of another bundle.
     #[must_use]
     pub fn may_still_come(&self) -> bool {
         matches!(self, Self::Missing(_) | Self::Size { .. } | Self::Damaged { .. })

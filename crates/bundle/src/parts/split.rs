@@ -31,28 +31,28 @@ pub enum SplitError {
     List(#[from] PartsError),
 }
 
-/// Cuts the bundle called `bundle` into parts of at most `size` bytes in `folder`, and writes the list of them.
+/// Cuts the bundle called `bundle` into parts of at most `size` bytes in `directory`, and writes the list of them.
 ///
 /// Each file is written beside its place and renamed. A list that was there before is removed first and the new one comes
 /// last, so that a list never names what is not there; parts of an earlier cut that are no longer named are removed.
 ///
 /// # Errors
 /// [`SplitError`]; there is then no list.
-pub fn split(reader: impl Read, bundle: &str, size: u64, folder: &Path) -> Result<PartsList, SplitError> {
-    let list_path = folder.join(list_name(bundle));
+pub fn split(reader: impl Read, bundle: &str, size: u64, directory: &Path) -> Result<PartsList, SplitError> {
+    let list_path = directory.join(list_name(bundle));
     if is_bundle_name(bundle) && size > 0 {
         remove(&list_path)?;
     }
     let list = cut(reader, bundle, size, |name, fill| {
-        write_beside(&folder.join(name), |file| fill(file))
+        write_beside(&directory.join(name), |file| fill(file))
     })?;
     let json = list.to_json()?;
-    remove_others(&list, folder)?;
+    remove_others(&list, directory)?;
     write_beside(&list_path, |file| file.write_all(&json).map(|()| true))?;
     Ok(list)
 }
 
-/// The list of the parts that [`split`] would write, for whoever sends them from the bundle itself. Writes nothing.
+/// The list of the parts that [`split`] would write, to send them from the bundle itself. Writes nothing.
 ///
 /// # Errors
 /// [`SplitError`], but nothing about writing.
@@ -60,7 +60,7 @@ pub fn list_parts(reader: impl Read, bundle: &str, size: u64) -> Result<PartsLis
     let list = cut(reader, bundle, size, |_, fill| {
         fill(&mut io::sink()).map(drop).map_err(SplitError::Read)
     })?;
-    // Nobody would read a list that is not well formed.
+    // A list that is not well formed is refused by readers.
     list.to_json()?;
     Ok(list)
 }
@@ -156,12 +156,12 @@ fn write_beside(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<bool>) -
 }
 
 /// Removes parts of the same bundle that `list` does not name.
-fn remove_others(list: &PartsList, folder: &Path) -> Result<(), SplitError> {
+fn remove_others(list: &PartsList, directory: &Path) -> Result<(), SplitError> {
     let failed = |source| SplitError::Write {
-        path: folder.to_owned(),
+        path: directory.to_owned(),
         source,
     };
-    for entry in fs::read_dir(folder).map_err(failed)? {
+    for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = bundle_of_part(&name) == Some(list.bundle.as_str());

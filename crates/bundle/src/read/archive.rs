@@ -32,7 +32,7 @@ pub(super) fn walk<S: Read + Seek>(
     Ok(())
 }
 
-/// The form of a bundle, told by its first bytes and never by the file's name.
+/// The form of a bundle, known by its first bytes, never by the file's name.
 pub(super) fn form<S: Read + Seek>(source: &mut S) -> Result<Archive, VerifyError> {
     let mut magic = [0; 4];
     source.seek(SeekFrom::Start(0))?;

@@ -1,4 +1,4 @@
-//! The checks that every entry of a bundle goes through, in archive order, whatever the archive.
+//! The checks that every entry of a bundle goes through, in archive order, in every form of archive.
 //!
 //! Manifest → signature → files → images → end. Nothing of the manifest is read before its signature
 //! has been verified, and no entry is read that the manifest does not announce with its size.

@@ -64,7 +64,7 @@ pub(super) fn small(
     Ok(bytes)
 }
 
-/// The digest of what is left of `content`; `progress` is told of each piece.
+/// The digest of what is left of `content`; `progress` gets the size of each piece.
 pub(super) fn hash(content: &mut Portion<'_>, progress: &dyn Fn(u64)) -> Result<Digest, VerifyError> {
     let mut hasher = Hasher::new();
     each_chunk(content, |bytes| {

@@ -40,7 +40,7 @@ pub(super) fn check_images(
             let mut hasher = Hasher::new();
             for piece in receiver {
                 hasher.update(&piece);
-                // Nobody wants it any more after the last one.
+                // It is not needed after the last one.
                 give_back.send(piece).ok();
             }
             hasher.finish()

@@ -1,7 +1,7 @@
 //! Bundles of the old release procedure: `tar -czf` of a five-key manifest, `images.tar` as `docker save` wrote it,
 //! the compose file and perhaps the installer, in any order.
 //!
-//! What such a bundle cannot say is [`Assumed`], and a manifest is made of both. Nobody signed it, and nothing but
+//! What such a bundle cannot say is [`Assumed`], and a manifest is made of both. It is not signed, and nothing but
 //! `images.tar` has a digest: so one is accepted only where no signature is demanded, and verified means whole. What
 //! holds for every bundle holds here: each entry once, safe names, regular files only, an end and nothing after it.
 //! Headers may be any tar program's, because nothing of them is used but name and size.
@@ -45,7 +45,7 @@ const PAX_PREFIXES: [&str; 2] = ["LIBARCHIVE.", "SCHILY.xattr."];
 /// How many entries there may be that are no files: `./`, and pax headers.
 const MAX_OTHERS: usize = 32;
 
-/// What a bundle of the old procedure does not say, and whoever accepts one takes for granted.
+/// What a bundle of the old procedure does not say, and accepting one takes for granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assumed {
     /// The product.
@@ -273,10 +273,10 @@ fn manifest(
     })
 }
 
-/// Passes over what is no file, where that means nothing: the folder itself, and pax headers with times and owners.
+/// Passes over what is no file, where that means nothing: the directory itself, and pax headers with times and owners.
 fn pass_over(entry: &Entry, kind: LooseKind, count: usize, content: &mut Portion<'_>) -> Result<(), VerifyError> {
     let harmless = match kind {
-        LooseKind::Folder => entry.size == 0 && matches!(&entry.name[..], b"." | b"./"),
+        LooseKind::Directory => entry.size == 0 && matches!(&entry.name[..], b"." | b"./"),
         LooseKind::Pax => {
             let name = crate::text::shorten_bytes(&entry.name);
             let records = small(&name, entry.size, MAX_PAX, content)?;
@@ -296,7 +296,7 @@ fn pass_over(entry: &Entry, kind: LooseKind, count: usize, content: &mut Portion
     let name = crate::text::shorten_bytes(&entry.name);
     let kind = match kind {
         LooseKind::Pax => "a pax header",
-        LooseKind::Folder | LooseKind::File => "a folder",
+        LooseKind::Directory | LooseKind::File => "a directory",
     };
     Err(HeaderError::Kind { name, kind }.into())
 }

@@ -8,9 +8,9 @@
 //! digest → `images.tar` as a whole and blob by blob → end of the archive, nothing after it. A file
 //! that was cut anywhere, between two gzip members too, lacks that end and is refused.
 //!
-//! Memory stays at a few buffers, whatever the size of the bundle.
+//! Memory stays at a few buffers, for a bundle of any size.
 //!
-//! [`verify_with_legacy`] also takes bundles of the old release procedure, where nobody need vouch for a bundle.
+//! [`verify_with_legacy`] also takes bundles of the old release procedure, where a bundle need not be signed.
 
 mod archive;
 mod check;

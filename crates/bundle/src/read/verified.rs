@@ -48,7 +48,7 @@ pub struct VerifiedBundle<S> {
     legacy_images: Option<Place>,
 }
 
-/// Verifies a bundle, `.tar.gz` or `.zip`, in one pass. `progress` is told the number of
+/// Verifies a bundle, `.tar.gz` or `.zip`, in one pass. `progress` gets the number of
 /// uncompressed bytes of each step.
 ///
 /// # Errors

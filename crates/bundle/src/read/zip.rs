@@ -47,7 +47,7 @@ pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry,
         let kind = if file.is_symlink() {
             Some("a symbolic link")
         } else if file.is_dir() {
-            Some("a folder")
+            Some("a directory")
         } else {
             None
         };
@@ -58,7 +58,7 @@ pub(super) fn walk<S: Read + Seek>(source: &mut S, mut visit: impl FnMut(&Entry,
             }
             .into());
         }
-        // Whoever unpacks a verified bundle gets the mode, and no signature covers it. The crate's own method hides bits.
+        // A program that unpacks a verified bundle gets the mode, which no signature covers. The crate's own method hides bits.
         if !MODES.contains(&(file.external_attributes() >> 16)) {
             let name = crate::text::shorten_bytes(&entry.name);
             return Err(VerifyError::Zip(format!(

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub(crate) const MTIME: u64 = 1_769_860_800;
 
 pub(crate) struct Sample {
-    folder: TempDir,
+    directory: TempDir,
     pub(crate) store: DirStore,
     pub(crate) inputs: Vec<ImageInput>,
     pub(crate) images: ImagesTar,
@@ -36,8 +36,8 @@ impl Sample {
 
     /// `layers` are size and suffix of the media type; the first is shared by both images.
     pub(crate) fn with(scope: Scope, layers: &[(usize, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = folder.path().join("blobs/sha256");
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = directory.path().join("blobs/sha256");
         std::fs::create_dir_all(&blobs).unwrap();
         let inputs: Vec<ImageInput> = ["app-backend", "app-web"]
             .into_iter()
@@ -47,7 +47,7 @@ impl Sample {
                 image(&blobs, name, own)
             })
             .collect();
-        let store = DirStore::new([folder.path().to_path_buf()]);
+        let store = DirStore::new([directory.path().to_path_buf()]);
         let images = ImagesTar::plan(&inputs, &store, &scope).unwrap();
         let files = vec![
             file("docker-compose.prod.yml", false, b"services: {}\n".to_vec()),
@@ -60,7 +60,7 @@ impl Sample {
         };
         let manifest = manifest(&inputs, &images, &store, &files, platforms);
         Self {
-            folder,
+            directory,
             store,
             inputs,
             images,
@@ -69,8 +69,8 @@ impl Sample {
         }
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) fn contents<'a>(&'a self, manifest: &'a [u8], signature: Option<&'a str>) -> Contents<'a> {

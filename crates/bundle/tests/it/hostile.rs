@@ -1,4 +1,4 @@
-//! Bundles that somebody damaged or built with intent, one named test each. All are refused, with
+//! Bundles that were damaged or built with intent, one named test each. All are refused, with
 //! the reason.
 
 use std::io::{Cursor, Write as _};
@@ -136,8 +136,8 @@ macro_rules! hostile_names {
 }
 
 hostile_names! {
-    parent_folder: "../evil", "`.` or `..` part";
-    parent_folder_inside: "bin/../../evil", "`.` or `..` part";
+    parent_directory: "../evil", "`.` or `..` part";
+    parent_directory_inside: "bin/../../evil", "`.` or `..` part";
     absolute_path: "/etc/cron.d/evil", "it is absolute";
     backslash: "bin\\evil", "backslash";
     drive_letter: "C:evil", "Windows does not allow";
@@ -200,7 +200,7 @@ hostile_kinds! {
     symbolic_link: b'2', "is a symbolic link";
     character_device: b'3', "is a character device";
     block_device: b'4', "is a block device";
-    folder: b'5', "is a folder";
+    directory: b'5', "is a directory";
     named_pipe: b'6', "is a named pipe";
     pax_header: b'x', "is a pax header";
     global_pax_header: b'g', "is a pax header";
@@ -460,7 +460,7 @@ fn manifest_of_another_bundle() {
     check_entries(|entries| entries[0].content = json, "is not what the manifest says");
 }
 
-/// Errors are shown at terminals: what they quote of a bundle nobody vouches for must not steer one.
+/// Errors are shown at terminals: what they quote of an unverified bundle must not steer one.
 #[test]
 fn control_characters_in_the_manifest() {
     let mut entries = good_entries();

@@ -1,4 +1,4 @@
-//! Bundles of the old release procedure: taken where nobody need vouch for one, and as strictly as they can be.
+//! Bundles of the old release procedure: accepted where no signature is needed, and as strictly as they can be.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -102,8 +102,8 @@ fn check_good(bytes: Vec<u8>) {
     assert_eq!(read, (Digest::of(&images()), 700_000));
     // And once more: a load may be repeated.
     assert_eq!(hash_all(bundle.open_images().unwrap()).unwrap(), read);
-    let told = read_manifest(Cursor::new(bytes)).unwrap().manifest;
-    assert!(matches!(told, AnyManifest::Legacy(old) if old.version.to_string() == "2.0.0"));
+    let found = read_manifest(Cursor::new(bytes)).unwrap().manifest;
+    assert!(matches!(found, AnyManifest::Legacy(old) if old.version.to_string() == "2.0.0"));
 }
 
 /// Made by the crate `tar`, whose headers are GNU's, with an owner, a mode and a time.
@@ -128,15 +128,15 @@ fn made_by_a_library_in_any_order() {
 
 /// Packs the files with the system's `tar` and these arguments.
 fn system_tar(arguments: &[&str]) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for (name, content) in files() {
-        std::fs::write(folder.path().join(name), content).unwrap();
+        std::fs::write(directory.path().join(name), content).unwrap();
     }
     let run = |at: &Path| {
         let output = Command::new("tar").args(arguments).current_dir(at).output();
         output.unwrap_or_else(|error| panic!("`tar` is needed for this test: {error}"))
     };
-    let output = run(folder.path());
+    let output = run(directory.path());
     assert!(output.status.success(), "{output:?}");
     output.stdout
 }
@@ -145,7 +145,7 @@ fn system_tar(arguments: &[&str]) -> Vec<u8> {
 fn made_by_the_systems_tar() {
     let names = ["manifest.json", "images.tar", "docker-compose.prod.yml", "install.sh"];
     check_good(system_tar(&[&["-cz"][..], &names].concat()));
-    // With `./` in front of every name, and an entry for the folder.
+    // With `./` in front of every name, and an entry for the directory.
     check_good(system_tar(&["-cz", "."]));
     // With a pax header before every entry, as Python writes them, too.
     check_good(system_tar(&[&["--format=pax", "-cz"][..], &names].concat()));
@@ -169,7 +169,7 @@ fn other_bundles_are_what_they_were() {
     }
 }
 
-/// Once a key is trusted, nothing else is to be said of an old bundle, whatever its headers look like.
+/// Once a key is trusted, nothing else is to be said of an old bundle, with any headers.
 #[test]
 fn refused_as_unsigned_where_a_key_is_trusted() {
     let keys = TrustedKeys::new([generate(None).unwrap().public().clone()]);
@@ -235,8 +235,8 @@ fn pax(records: &[u8]) -> Raw {
 }
 
 hostile! {
-    parent_folder: |e| e.push(Raw::file("../evil", b"")), "`.` or `..` part";
-    parent_folder_behind_a_dot: |e| e.push(Raw::file("./../evil", b"")), "`.` or `..` part";
+    parent_directory: |e| e.push(Raw::file("../evil", b"")), "`.` or `..` part";
+    parent_directory_behind_a_dot: |e| e.push(Raw::file("./../evil", b"")), "`.` or `..` part";
     absolute_path: |e| e.push(Raw::file("/etc/evil", b"")), "it is absolute";
     unknown_file: |e| e.push(Raw::file("evil.sh", b"")), "`evil.sh` is not in the manifest";
     second_compose_file: |e| e.push(Raw::file("docker-compose.yml", b"")), "`docker-compose.yml` is not in the manifest";
@@ -251,8 +251,8 @@ hostile! {
     device: |e| e.push(of_kind("x", b'3')), "is a character device";
     gnu_long_name: |e| e.push(of_kind("x", b'L')), "is a GNU long name";
     global_pax_header: |e| e.push(of_kind("x", b'g')), "is a pax header";
-    folder: |e| e.push(of_kind("bin/", b'5')), "is a folder";
-    many_folders: |e| e.extend(std::iter::repeat_n(of_kind("./", b'5'), 40)), "is a folder";
+    directory: |e| e.push(of_kind("bin/", b'5')), "is a directory";
+    many_directories: |e| e.extend(std::iter::repeat_n(of_kind("./", b'5'), 40)), "is a directory";
     pax_header_with_a_name: |e| e.insert(3, pax(b"19 path=../../evil\n")), "is a pax header";
     pax_header_with_a_size: |e| e.insert(3, pax(b"11 size=99\n")), "is a pax header";
     pax_header_of_nonsense: |e| e.insert(3, pax(b"nonsense")), "is a pax header";
@@ -299,7 +299,7 @@ fn trailing_data() {
     check_bad([&bytes[..], &gz(b"more")].concat(), "data after the end");
 }
 
-/// A bundle that is still being copied is waited for, whatever its first bytes show.
+/// A bundle that is still being copied is waited for, with any first bytes.
 #[test]
 fn cut_anywhere() {
     check_bad(gz(&endless_tar(&entries())), "the bundle is incomplete");
@@ -327,8 +327,8 @@ fn cut_anywhere() {
 
 #[test]
 fn change_after_verification_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bundle");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bundle");
     // Not compressed, so that one changed byte stays one.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     std::io::Write::write_all(&mut encoder, &tar(&entries())).unwrap();

@@ -147,8 +147,8 @@ refused! {
     file_called_like_the_images: |m| m["files"][0]["name"] = json!("Images.tar"), "that the format itself uses";
     file_twice: |m| { let file = m["files"][0].clone(); push(&mut m["files"], file); }, "is there twice";
     files_that_differ_in_case: |m| m["files"][1]["name"] = json!("DOCKER-compose.prod.yml"), "is there twice";
-    file_and_folder: |m| m["files"][1]["name"] = json!("bin"), "`bin` is a file and a folder";
-    images_as_folder: |m| m["files"][1]["name"] = json!("images.tar/x"), "`images.tar` is a file and a folder";
+    file_and_directory: |m| m["files"][1]["name"] = json!("bin"), "`bin` is a file and a directory";
+    images_as_directory: |m| m["files"][1]["name"] = json!("images.tar/x"), "`images.tar` is a file and a directory";
     no_compose_file: |m| m["files"][0]["role"] = json!("extra"), "it names no compose file";
     two_installers: |m| { let mut file = m["files"][1].clone(); file["name"] = json!("x"); push(&mut m["files"], file); }, "more than one file is the installer";
     updater_for_another_platform: |m| m["files"][2]["platform"] = json!("linux/riscv64"), "which the bundle does not have";

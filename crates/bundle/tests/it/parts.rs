@@ -13,20 +13,20 @@ use crate::fixture::{self, Sample};
 
 const NAME: &str = "app-update-2.1.0.tar.gz";
 
-/// A folder with a bundle in parts of `size` bytes.
-fn folder_with(bytes: &[u8], size: u64) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    split(bytes, NAME, size, folder.path()).unwrap();
-    let list = folder.path().join(list_name(NAME));
-    (folder, list)
+/// A directory with a bundle in parts of `size` bytes.
+fn directory_with(bytes: &[u8], size: u64) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    split(bytes, NAME, size, directory.path()).unwrap();
+    let list = directory.path().join(list_name(NAME));
+    (directory, list)
 }
 
 fn part(list: &Path, number: usize) -> PathBuf {
     list.with_file_name(format!("{NAME}.part-{number:03}"))
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -42,7 +42,7 @@ fn split_and_verified_in_place() {
         (sample.zip(), 65_536),
         (sample.tar_gz(), 7001),
     ] {
-        let (_folder, list) = folder_with(&bytes, size);
+        let (_directory, list) = directory_with(&bytes, size);
         assert!(part(&list, 2).exists());
         let source = Source::open(&list).unwrap();
         assert_eq!(source.size().unwrap(), bytes.len() as u64);
@@ -64,19 +64,19 @@ fn split_and_verified_in_place() {
 fn parts_are_the_bundle_in_order() {
     let bytes = fixture::noise(5, 10_000);
     for (size, count) in [(10_000, 1), (9_999, 2), (5_000, 2), (3_000, 4), (20_000, 1)] {
-        let (folder, list) = folder_with(&bytes, size);
+        let (directory, list) = directory_with(&bytes, size);
         let found = PartsList::from_json(&fs::read(&list).unwrap()).unwrap();
         assert_eq!((found.parts.len(), found.size), (count, 10_000));
         assert_eq!(found.sha256.0, Digest::of(&bytes));
         assert_eq!(found.bundle.as_str(), NAME);
         let mut joined = Vec::new();
         for part in &found.parts {
-            let content = fs::read(folder.path().join(&part.name)).unwrap();
+            let content = fs::read(directory.path().join(&part.name)).unwrap();
             assert_eq!((content.len() as u64, Digest::of(&content)), (part.size, part.sha256.0));
             joined.extend(content);
         }
         assert_eq!(joined, bytes);
-        assert_eq!(names(folder.path()).len(), count + 1);
+        assert_eq!(names(directory.path()).len(), count + 1);
     }
 }
 
@@ -106,12 +106,12 @@ fn seeking_and_reading_anywhere() {
 #[test]
 fn split_again_into_fewer() {
     let bytes = fixture::noise(5, 10_000);
-    let (folder, _) = folder_with(&bytes, 1_000);
-    fs::write(folder.path().join("other.tar.gz.part-004"), "kept").unwrap();
-    split(&bytes[..], NAME, 4_000, folder.path()).unwrap();
+    let (directory, _) = directory_with(&bytes, 1_000);
+    fs::write(directory.path().join("other.tar.gz.part-004"), "kept").unwrap();
+    split(&bytes[..], NAME, 4_000, directory.path()).unwrap();
     let part = |number| format!("{NAME}.part-{number:03}");
     assert_eq!(
-        names(folder.path()),
+        names(directory.path()),
         [
             part(1),
             part(2),
@@ -124,8 +124,8 @@ fn split_again_into_fewer() {
 
 #[test]
 fn what_cannot_be_split() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = |bytes: &[u8], name: &str, size| split(bytes, name, size, folder.path()).unwrap_err();
+    let directory = tempfile::tempdir().unwrap();
+    let error = |bytes: &[u8], name: &str, size| split(bytes, name, size, directory.path()).unwrap_err();
     assert!(matches!(error(b"x", NAME, 0), SplitError::NoSize));
     assert!(matches!(error(b"", NAME, 9), SplitError::List(PartsError::Count(0))));
     for name in ["", "../x.tar.gz", "a/b.tar.gz", ".hidden.tar.gz", &"x".repeat(81)] {
@@ -134,21 +134,21 @@ fn what_cannot_be_split() {
             "{name}"
         );
     }
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(names(directory.path()), [""; 0]);
     let many = error(&[0; 1000], NAME, 1);
     assert!(matches!(many, SplitError::List(PartsError::Count(1000))), "{many}");
-    assert!(!folder.path().join(list_name(NAME)).exists());
-    split(&[0; 999][..], NAME, 1, folder.path()).unwrap();
+    assert!(!directory.path().join(list_name(NAME)).exists());
+    split(&[0; 999][..], NAME, 1, directory.path()).unwrap();
 }
 
 #[test]
 fn a_reader_that_fails_leaves_no_list() {
-    let (folder, list) = folder_with(b"before", 3);
+    let (directory, list) = directory_with(b"before", 3);
     let failing = Cursor::new([0; 10]).chain(FailingReader);
-    let error = split(failing, NAME, 4, folder.path()).unwrap_err();
+    let error = split(failing, NAME, 4, directory.path()).unwrap_err();
     assert!(matches!(error, SplitError::Read(_)), "{error}");
     assert!(!list.exists());
-    assert!(names(folder.path()).iter().all(|name| !name.starts_with('.')));
+    assert!(names(directory.path()).iter().all(|name| !name.starts_with('.')));
 }
 
 struct FailingReader;
@@ -172,7 +172,7 @@ fn refusal(list: &Path) -> PartsError {
 
 #[track_caller]
 fn check(spoil: impl FnOnce(&Path), expected: &str) {
-    let (_folder, list) = folder_with(&fixture::tar_gz(), 100_003);
+    let (_directory, list) = directory_with(&fixture::tar_gz(), 100_003);
     spoil(&list);
     let error = refusal(&list);
     assert!(error.to_string().contains(expected), "{error}");
@@ -195,7 +195,7 @@ hostile_parts! {
     changed_part: |list| change(&part(list, 3)), "part-003 is damaged";
     reordered_parts: |list| swap(&part(list, 2), &part(list, 3)), "part-002 is damaged";
     part_of_another_bundle: |list| fs::write(part(list, 2), fixture::noise(1, 100_003)).unwrap(), "part-002 is damaged, or of another bundle";
-    part_that_is_a_folder: |list| { fs::remove_file(part(list, 2)).unwrap(); fs::create_dir(part(list, 2)).unwrap(); }, "part-002 has";
+    part_that_is_a_directory: |list| { fs::remove_file(part(list, 2)).unwrap(); fs::create_dir(part(list, 2)).unwrap(); }, "part-002 has";
 }
 
 fn append(path: &Path) {
@@ -220,7 +220,7 @@ fn swap(a: &Path, b: &Path) {
 #[test]
 fn an_extra_part_is_not_joined() {
     let sample = Sample::new();
-    let (_folder, list) = folder_with(&sample.tar_gz(), 100_003);
+    let (_directory, list) = directory_with(&sample.tar_gz(), 100_003);
     fs::write(part(&list, 998), "stale").unwrap();
     let bundle = verify(Source::open(&list).unwrap(), &Trust::Unsigned, &|_| {}).unwrap();
     assert_eq!(**bundle.manifest(), sample.manifest);
@@ -232,7 +232,7 @@ fn a_list_vouches_for_nothing() {
     let mut bytes = fixture::tar_gz();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    let (_folder, list) = folder_with(&bytes, 100_003);
+    let (_directory, list) = directory_with(&bytes, 100_003);
     find_damage(&list).unwrap();
     let error = verify(Source::open(&list).unwrap(), &Trust::Unsigned, &|_| {}).unwrap_err();
     assert!(!error.is_unreadable(), "{error}");
@@ -241,7 +241,7 @@ fn a_list_vouches_for_nothing() {
 /// A part that is cut off after it was opened is a bundle that ends too early.
 #[test]
 fn cut_off_after_opening() {
-    let (_folder, list) = folder_with(&fixture::tar_gz(), 100_003);
+    let (_directory, list) = directory_with(&fixture::tar_gz(), 100_003);
     let source = Source::open(&list).unwrap();
     fs::write(part(&list, 2), "").unwrap();
     let error = verify(source, &Trust::Unsigned, &|_| {}).unwrap_err();
@@ -249,7 +249,7 @@ fn cut_off_after_opening() {
 }
 
 fn good_list() -> serde_json::Value {
-    let (_folder, list) = folder_with(&fixture::noise(5, 10_000), 4_000);
+    let (_directory, list) = directory_with(&fixture::noise(5, 10_000), 4_000);
     serde_json::from_slice(&fs::read(list).unwrap()).unwrap()
 }
 
@@ -333,7 +333,7 @@ fn lists_that_contradict_themselves() {
 
 #[test]
 fn a_list_under_another_name() {
-    let (_folder, list) = folder_with(&fixture::tar_gz(), 100_003);
+    let (_directory, list) = directory_with(&fixture::tar_gz(), 100_003);
     let renamed = list.with_file_name("app-update-3.0.0.tar.gz.parts.json");
     fs::rename(&list, &renamed).unwrap();
     let error = Source::open(&renamed).unwrap_err();

@@ -43,7 +43,7 @@ fn zip_contents_in_place() {
     check_all_contents(sample.zip(), &sample);
 }
 
-/// A bundle that somebody unpacked with gzip and compressed again as one member is still a bundle.
+/// A bundle that was unpacked with gzip and compressed again as one member is still a bundle.
 #[test]
 fn single_member_contents_in_place() {
     let sample = Sample::new();
@@ -79,7 +79,7 @@ fn compressed_layers_lie_as_they_are() {
 fn change_after_verification_is_noticed() {
     for bytes in [fixture::tar_gz(), fixture::zip()] {
         let sample = Sample::new();
-        let file = sample.folder().join("bundle");
+        let file = sample.directory().join("bundle");
         std::fs::write(&file, &bytes).unwrap();
         let source = std::fs::File::open(&file).unwrap();
         let mut verified = verify(source, &Trust::Unsigned, &|_| {}).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever is packed is found again, and whatever byte is changed is noticed.
+//! Everything that is packed is found again, and every changed byte is noticed.
 
 use std::io::Cursor;
 use std::sync::LazyLock;

@@ -68,7 +68,7 @@ fn key_that_is_not_trusted() {
 }
 
 #[test]
-fn no_trusted_key_at_all_trusts_nobody() {
+fn without_a_trusted_key_no_signature_is_accepted() {
     check_refused(
         |sample, key| {
             let (manifest, text) = sign(sample, key);

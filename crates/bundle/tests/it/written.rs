@@ -1,4 +1,4 @@
-//! What is written: exact bytes, whatever the number of threads, and never something else than the
+//! What is written: exact bytes, with any number of threads, and never something else than the
 //! manifest says.
 
 use std::num::NonZeroUsize;
@@ -121,7 +121,7 @@ fn check_refused(spoil: impl FnOnce(&mut Sample), expected: &str) {
 }
 
 fn blob_path(sample: &Sample, digest: &Digest) -> std::path::PathBuf {
-    sample.folder().join("blobs/sha256").join(digest.hex())
+    sample.directory().join("blobs/sha256").join(digest.hex())
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn file_changed_after_its_record() {
     };
     check_refused(changed, "file `install.sh` differs");
     let changed = |sample: &mut Sample| {
-        let path = sample.folder().join("install.sh");
+        let path = sample.directory().join("install.sh");
         std::fs::write(&path, "#!/bin/sh\nexit 1\n").unwrap();
         sample.files[1].content = Content::Path(path);
     };

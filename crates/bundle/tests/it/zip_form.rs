@@ -91,10 +91,10 @@ fn symbolic_link() {
 }
 
 #[test]
-fn folder() {
+fn directory() {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.add_directory("bin/", SimpleFileOptions::default()).unwrap();
-    check(zip.finish().unwrap().into_inner(), "is a folder");
+    check(zip.finish().unwrap().into_inner(), "is a directory");
 }
 
 #[test]

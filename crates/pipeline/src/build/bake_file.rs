@@ -1,4 +1,4 @@
-//! The bake file as data: what `docker buildx bake` is told to build.
+//! The bake file as data: the input of `docker buildx bake`.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -31,7 +31,7 @@ impl BakeFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Target {
-    /// The build context's folder.
+    /// The build context's directory.
     pub context: PathBuf,
     /// The Dockerfile.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The one module that knows Docker: what the machine's builder is, and how it is told to build.
+//! The one module that knows Docker: the machine's builder, builds, and registries.
 
 use std::{
     path::{Path, PathBuf},
@@ -45,7 +45,7 @@ pub(crate) struct Builder {
 }
 
 impl Machine {
-    /// Asks Docker and the disk. Whatever cannot be found out is part of the answer.
+    /// Asks Docker and the disk. A failure is part of the result.
     pub(crate) fn inspect(state: &Path, builder: Option<&str>) -> Self {
         // Each call to docker takes a tenth of a second or more.
         thread::scope(|scope| {
@@ -186,8 +186,8 @@ fn has_containerd_store() -> bool {
     read(cmd!(sh, "docker info --format {format}")).is_ok_and(|status| status.contains("io.containerd.snapshotter"))
 }
 
-fn free_disk(folder: &Path) -> Option<u64> {
-    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
+fn free_disk(directory: &Path) -> Option<u64> {
+    let existing = directory.ancestors().find(|directory| directory.is_dir())?;
     let status = rustix::fs::statvfs(existing).ok()?;
     Some(status.f_bavail.saturating_mul(status.f_frsize))
 }

@@ -1,7 +1,7 @@
 //! One release at a time in a checkout, and nothing in it of one that was killed.
 //!
 //! Two releases at once would write to the same layouts. The lock is the kernel's, so it ends with its process,
-//! however that ends; it is not for other machines that share the folder.
+//! however that ends; it is not for other machines that share the directory.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -33,15 +33,15 @@ impl Exclusive {
         fs::create_dir_all(state).map_err(Error::io("create", state))?;
         let path = state.join("lock");
         let lock = File::create(&path).map_err(Error::io("write", &path))?;
-        let mut told = false;
+        let mut noted = false;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     interrupt::check()?;
-                    if !told {
+                    if !noted {
                         note("waiting for another release in this checkout");
-                        told = true;
+                        noted = true;
                     }
                     thread::sleep(PAUSE);
                 }
@@ -52,21 +52,21 @@ impl Exclusive {
         }
         let layers = state.join("layers");
         let blobs = layers.join("blobs/sha256");
-        for folder in [&workspace.dist, state, &state.join("stamps"), &layers, &blobs] {
-            remove_partial(folder)?;
+        for directory in [&workspace.dist, state, &state.join("stamps"), &layers, &blobs] {
+            remove_partial(directory)?;
         }
         Ok(Self { _lock: lock })
     }
 }
 
-/// Removes the temporary files in `folder`; those of a process that lives are not there while the lock is held.
-fn remove_partial(folder: &Path) -> Result<()> {
-    let entries = match fs::read_dir(folder) {
+/// Removes the temporary files in `directory`; those of a process that lives are not there while the lock is held.
+fn remove_partial(directory: &Path) -> Result<()> {
+    let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(Error::io("read", folder))?,
+        entries => entries.map_err(Error::io("read", directory))?,
     };
     for entry in entries {
-        let path = entry.map_err(Error::io("read", folder))?.path();
+        let path = entry.map_err(Error::io("read", directory))?.path();
         if files::is_temporary(&path) {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, Result,
     collect::layers::LayerStore,
-    facts::{Workspace, empty_folder, updater_folder},
+    facts::{Workspace, empty_directory, updater_directory},
     pack::Present,
     system::{files, interrupt, report::Progress},
 };
@@ -56,13 +56,13 @@ impl BuildImages {
     }
 
     fn build(&self, workspace: &Workspace, cache: Cache) -> Result<Present> {
-        let empty = empty_folder(workspace);
+        let empty = empty_directory(workspace);
         fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
         // BuildKit adds to an index that is there; what an earlier build left must not be taken for this one's.
         for layout in &self.layouts {
             files::remove_if_there(&layout.join("index.json"))?;
         }
-        let updater = updater_folder(workspace);
+        let updater = updater_directory(workspace);
         if updater.exists() {
             fs::remove_dir_all(&updater).map_err(Error::io("remove", &updater))?;
         }

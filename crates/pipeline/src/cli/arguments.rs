@@ -8,8 +8,8 @@ use semver::Version;
 use crate::{Error, Result, facts::Workspace};
 
 pub(super) fn workspace() -> Result<Workspace> {
-    let folder = env::current_dir().map_err(Error::io("find", "the current folder"))?;
-    Workspace::read(&folder)
+    let directory = env::current_dir().map_err(Error::io("find", "the current directory"))?;
+    Workspace::read(&directory)
 }
 
 /// A version that can be a tag, too: image tags have no `+`.

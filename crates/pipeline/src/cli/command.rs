@@ -40,7 +40,7 @@ repository where none is declared; GITHUB_API_URL is the API of a GitHub Enterpr
     #[command(after_help = "Example:
   cargo xtask build 2.1.0 --platform linux/arm64 --output dist/part-arm64")]
     Build(BuildArgs),
-    /// Report everything that stands against a release, with what mends it
+    /// Report the problems that block a release, each with a fix
     Check(CheckArgs),
     /// Pin every registry image by digest in the lock file
     Lock(LockArgs),

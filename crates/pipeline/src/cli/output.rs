@@ -18,7 +18,7 @@ pub(super) fn show(error: &Error) {
             }
             let errors = problems.iter().filter(|problem| problem.is_error()).count();
             note(format_args!(
-                "{errors} {} to mend",
+                "{errors} {} to fix",
                 if errors == 1 { "problem" } else { "problems" }
             ));
         }
@@ -39,7 +39,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
 
 pub(super) fn out(text: impl std::fmt::Display) -> Result<()> {
     match print(text) {
-        // Whoever reads has seen enough: `… | head`.
+        // The reader has seen enough: `… | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Error::io("write", "standard output")),
     }

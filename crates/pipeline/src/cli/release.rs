@@ -55,7 +55,7 @@ pub struct BuildOptions {
 pub struct ReleaseArgs {
     #[command(flatten)]
     build: BuildOptions,
-    /// Merge this part instead of building: an OCI layout in a folder, tar or zip (repeat for several)
+    /// Merge this part instead of building: an OCI layout in a directory, tar or zip (repeat for several)
     #[arg(long, value_name = "PATH")]
     part: Vec<PathBuf>,
     /// Write each bundle as .zip, too
@@ -79,8 +79,8 @@ pub struct ReleaseArgs {
 pub struct BuildArgs {
     #[command(flatten)]
     build: BuildOptions,
-    /// The folder for the part
-    #[arg(long, short, value_name = "FOLDER")]
+    /// The directory for the part
+    #[arg(long, short, value_name = "DIRECTORY")]
     output: PathBuf,
     /// Print JSON on standard output
     #[arg(long)]

@@ -35,7 +35,7 @@ pub(super) fn lock(args: LockArgs) -> Result<()> {
         match image.now {
             Some(now) if image.before == Some(now) => note(format_args!("{} is still {now}", image.reference)),
             Some(now) => note(format_args!("{} is {now}", image.reference)),
-            None => note(format_args!("{} has a stand-in only", image.reference)),
+            None => note(format_args!("{} has a substitute only", image.reference)),
         }
     }
     Ok(())
@@ -52,7 +52,7 @@ pub(super) fn vendor(args: VendorArgs) -> Result<()> {
     note(format_args!(
         "{} images{stages} are in {}",
         vendor.images.len(),
-        workspace.vendor_folder().display()
+        workspace.vendor_directory().display()
     ));
     Ok(())
 }

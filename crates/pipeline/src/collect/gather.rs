@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Result,
     declaration::{Updater, split_tag},
-    facts::{Workspace, updater_folder},
+    facts::{Workspace, updater_directory},
     pack::{
         annotations::{SOURCE, SUBSTITUTE},
         collected::{Collected, CollectedImage, full_name},
@@ -56,11 +56,11 @@ pub(crate) struct Collect {
 pub(crate) struct ImageSource {
     /// The image's reference.
     pub reference: String,
-    /// The layout's folder.
+    /// The layout's directory.
     pub layout: PathBuf,
     /// The pinned reference that it comes from, for a registry image.
     pub source: Option<String>,
-    /// Whether it is made from a stand-in.
+    /// Whether it is made from a substitute.
     pub substitute: bool,
     /// Who compressed its layers.
     pub layers: LayerOrigin,
@@ -128,7 +128,7 @@ impl Collect {
                         from: LayerOrigin::Elsewhere,
                     }),
                     None => {
-                        let subject = layout.folder().display().to_string();
+                        let subject = layout.directory().display().to_string();
                         let message = format!("holds {name}, which this version of the product does not have");
                         return Err(Error::Image { subject, message });
                     }
@@ -162,7 +162,7 @@ impl Collect {
     fn gather(&self, workspace: &Workspace, found: &BTreeMap<String, Vec<Found>>) -> Result<Collected> {
         let mut store = LayerStore::of(workspace);
         let mut collected = Collected {
-            stores: vec![store.folder().to_owned()],
+            stores: vec![store.directory().to_owned()],
             dirty: self.dirty,
             unpinned: self.unpinned.clone(),
             ..Collected::default()
@@ -170,9 +170,9 @@ impl Collect {
         for reference in &self.images {
             let sources = found.get(reference).map(Vec::as_slice).unwrap_or_default();
             for source in sources {
-                let folder = source.layout.folder().to_owned();
-                if !collected.stores.contains(&folder) {
-                    collected.stores.push(folder);
+                let directory = source.layout.directory().to_owned();
+                if !collected.stores.contains(&directory) {
+                    collected.stores.push(directory);
                 }
             }
             collected
@@ -237,7 +237,7 @@ fn platform_image(
 ) -> Result<PlatformImage> {
     let layout = &source.layout;
     let refused = |message: String| Error::Image {
-        subject: layout.folder().display().to_string(),
+        subject: layout.directory().display().to_string(),
         message,
     };
     let (manifest, config) = layout.manifest(descriptor)?;
@@ -287,12 +287,12 @@ fn built_updaters(workspace: &Workspace, platforms: &[Platform]) -> Result<BTree
             }
         }
         Some(Updater::Built(_)) => {
-            let folder = updater_folder(workspace);
+            let directory = updater_directory(workspace);
             for platform in platforms {
-                // BuildKit makes a folder for each platform; before 0.14 not if there is only one.
-                let split = folder.join(platform.to_string().replace('/', "_")).join("updater");
+                // BuildKit makes a directory for each platform; before 0.14 not if there is only one.
+                let split = directory.join(platform.to_string().replace('/', "_")).join("updater");
                 let path = if platforms.len() == 1 && !split.is_file() {
-                    folder.join("updater")
+                    directory.join("updater")
                 } else {
                     split
                 };

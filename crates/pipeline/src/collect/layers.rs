@@ -3,7 +3,7 @@
 //! BuildKit hands over layers with zstd's lowest level, which costs it half of what it costs to hand them over plain: a
 //! third of the bytes pass its connections. They are compressed again here, on all processors, once: the store remembers by
 //! diff ID and compression what it made, and files are found under their digest as in an OCI layout. The same input and
-//! settings give the same bytes on every machine, whatever its builder and its number of processors.
+//! settings give the same bytes on every machine, with any builder and any number of processors.
 //!
 //! zstd frames have a window of 8 MiB, which every reader must support (RFC 8878 §3.1.1.1.2).
 
@@ -50,10 +50,10 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// More workers than this only cost memory.
 const MOST_WORKERS: usize = 4;
 
-/// A folder of layers.
+/// A directory of layers.
 #[derive(Debug)]
 pub(crate) struct LayerStore {
-    folder: PathBuf,
+    directory: PathBuf,
     settings: Layers,
     known: BTreeMap<String, LayerRecord>,
 }
@@ -67,19 +67,19 @@ struct Known {
 impl LayerStore {
     /// The store of `workspace`, which need not be there yet.
     pub(crate) fn of(workspace: &Workspace) -> Self {
-        let folder = workspace.state.join("layers");
+        let directory = workspace.state.join("layers");
         let known =
-            files::read_cache::<Known>(&folder.join("layers.json")).map_or_else(BTreeMap::new, |known| known.layers);
+            files::read_cache::<Known>(&directory.join("layers.json")).map_or_else(BTreeMap::new, |known| known.layers);
         Self {
-            folder,
+            directory,
             settings: workspace.declaration.layers,
             known,
         }
     }
 
-    /// The folder, in which blobs lie as in an OCI layout.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// The directory, in which blobs lie as in an OCI layout.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Gives the layer `descriptor` of `layout`, which comes `from` there, in the form in which bundles carry it.
@@ -95,7 +95,7 @@ impl LayerStore {
         let target = match (form, self.settings.compression, from) {
             (Form::Plain, compression, _) | (Form::Zstd, compression, LayerOrigin::Builder) => Some(compression),
             (Form::Zstd, Compression::Gzip, LayerOrigin::Elsewhere) => Some(Compression::Gzip),
-            // Gzip is read by everybody, so it is carried as it came.
+            // Gzip is read everywhere, so it is carried as it came.
             (Form::Zstd, Compression::Zstd, LayerOrigin::Elsewhere) | (Form::Gzip, ..) => None,
         };
         let key = match target {
@@ -165,7 +165,7 @@ impl LayerStore {
 
     /// Removes what `used` does not name and what is older than a month, so that the store does not grow for ever.
     pub(crate) fn prune(&mut self, used: &BTreeSet<Digest>) -> Result<()> {
-        for path in files(&self.folder.join("blobs/sha256")) {
+        for path in files(&self.directory.join("blobs/sha256")) {
             let name = path
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -176,7 +176,7 @@ impl LayerStore {
                 fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }
         }
-        let blobs = self.folder.join("blobs/sha256");
+        let blobs = self.directory.join("blobs/sha256");
         let before = self.known.len();
         self.known
             .retain(|_, record| used.contains(&record.digest) || blobs.join(record.digest.hex()).exists());
@@ -197,12 +197,12 @@ impl LayerStore {
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.hex())
+        self.directory.join("blobs/sha256").join(digest.hex())
     }
 
     /// Writes down what is known, for the next release.
     pub(crate) fn remember(&self) -> Result<()> {
-        let path = self.folder.join("layers.json");
+        let path = self.directory.join("layers.json");
         let text = serde_json::to_vec_pretty(&Known {
             layers: self.known.clone(),
         })
@@ -229,7 +229,7 @@ impl LayerStore {
             Form::Zstd => Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path))?),
         };
         let mut plain = HashingReader::new(interrupt::Watch(plain));
-        let temporary = files::temporary_beside(&self.folder.join("blobs/sha256/layer"))?;
+        let temporary = files::temporary_beside(&self.directory.join("blobs/sha256/layer"))?;
         let out = HashingWriter::new(BufWriter::with_capacity(1 << 20, temporary.as_file()));
         let level = self.settings.level();
         let (out, media_type) = match compression {
@@ -266,9 +266,9 @@ impl LayerStore {
 /// Removes the damaged blob `digest` from those of `stores` that are the release's own, so that it is made again.
 pub(crate) fn forget(workspace: &Workspace, stores: &[PathBuf], digest: &Digest) {
     let own = stores.iter().filter(|store| store.starts_with(&workspace.state));
-    for folder in own {
+    for directory in own {
         // What cannot be removed is found damaged again, and reported.
-        fs::remove_file(folder.join("blobs/sha256").join(digest.hex())).ok();
+        fs::remove_file(directory.join("blobs/sha256").join(digest.hex())).ok();
     }
     let mut store = LayerStore::of(workspace);
     fs::remove_file(store.blob_path(digest)).ok();
@@ -307,9 +307,9 @@ impl Form {
     }
 }
 
-/// The files in a folder; none if it cannot be read.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder)
+/// The files in a directory; none if it cannot be read.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory)
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         .unwrap_or_default()
 }
@@ -414,7 +414,7 @@ fn workers() -> u32 {
 
 fn refused(layout: &Layout, message: String) -> Error {
     Error::Image {
-        subject: layout.folder().display().to_string(),
+        subject: layout.directory().display().to_string(),
         message,
     }
 }

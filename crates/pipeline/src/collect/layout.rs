@@ -1,4 +1,4 @@
-//! OCI image layouts in folders, and the images that lie in them.
+//! OCI image layouts in directories, and the images that lie in them.
 //!
 //! What BuildKit exported and parts that other machines built have this form. Attestation manifests
 //! (`unknown/unknown`) are left out here, so that nothing later sees them.
@@ -27,10 +27,10 @@ const MOST_JSON_BYTES: u64 = 4 << 20;
 /// The annotation under which BuildKit and containerd keep an image's tag, or its full name.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// A folder with an OCI image layout.
+/// A directory with an OCI image layout.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// An image of a layout: a name, and a manifest for each platform.
@@ -47,27 +47,29 @@ pub(crate) struct LayoutImage {
 }
 
 impl Layout {
-    /// The layout in `folder`.
-    pub(crate) fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        let layout = Self { folder: folder.into() };
-        let marker = layout.folder.join("oci-layout");
+    /// The layout in `directory`.
+    pub(crate) fn open(directory: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Self {
+            directory: directory.into(),
+        };
+        let marker = layout.directory.join("oci-layout");
         if !marker.is_file() {
             return Err(Error::Image {
-                subject: layout.folder.display().to_string(),
+                subject: layout.directory.display().to_string(),
                 message: "is not an OCI image layout: `oci-layout` is missing".to_owned(),
             });
         }
         Ok(layout)
     }
 
-    /// The folder.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The file of a blob.
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs/sha256").join(digest.hex())
+        self.directory.join("blobs/sha256").join(digest.hex())
     }
 
     /// The annotations of the layout's index.
@@ -86,7 +88,7 @@ impl Layout {
     }
 
     fn index(&self) -> Result<ImageIndex> {
-        let path = self.folder.join("index.json");
+        let path = self.directory.join("index.json");
         self.parse(&path, &read_small(&path)?)
     }
 
@@ -177,7 +179,7 @@ impl Layout {
 
     fn refused(&self, message: String) -> Error {
         Error::Image {
-            subject: self.folder.display().to_string(),
+            subject: self.directory.display().to_string(),
             message,
         }
     }
@@ -234,7 +236,7 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
 /// Removes the blobs that earlier builds left in `layout`.
 pub(crate) fn remove_stale_blobs(layout: &Layout) -> Result<()> {
     let reachable = reachable(layout)?;
-    let blobs = layout.folder().join("blobs/sha256");
+    let blobs = layout.directory().join("blobs/sha256");
     for entry in fs::read_dir(&blobs).map_err(Error::io("read", &blobs))? {
         let path = entry.map_err(Error::io("read", &blobs))?.path();
         let stale = Digest::from_hex(&file_name(&path)).is_ok_and(|digest| !reachable.contains(&digest));

@@ -1,7 +1,7 @@
 //! Parts: what one machine built, for another to merge.
 //!
 //! A part is an OCI image layout with the images of some platforms, and the updater's binaries as artifacts
-//! beside them. It can lie in a folder, a tar file, or a zip file as GitHub hands artifacts over. Its bytes
+//! beside them. It can lie in a directory, a tar file, or a zip file as GitHub hands artifacts over. Its bytes
 //! are checked against their digests like any layout's.
 
 use std::{
@@ -46,7 +46,7 @@ pub(crate) fn origin(layout: &Layout) -> Result<PartOrigin> {
 /// Unpacks a part that was built elsewhere.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Import {
-    /// The folder, tar or zip file.
+    /// The directory, tar or zip file.
     pub part: PathBuf,
     /// Where an archive is unpacked.
     #[serde(skip)]
@@ -85,7 +85,7 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
         return Ok(None);
     }
     let refused = |message: String| Error::Image {
-        subject: layout.folder().display().to_string(),
+        subject: layout.directory().display().to_string(),
         message,
     };
     let Some((platform, descriptor)) = image.manifests.first_key_value() else {
@@ -108,7 +108,7 @@ pub(crate) fn updater(layout: &Layout, image: &LayoutImage) -> Result<Option<(Pl
     Ok(Some((platform.clone(), path)))
 }
 
-/// Makes the layout of `part` available as a folder; archives are unpacked into `scratch`.
+/// Makes the layout of `part` available as a directory; archives are unpacked into `scratch`.
 fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     if part.is_dir() {
         return Layout::open(part);
@@ -117,7 +117,10 @@ fn import(part: &Path, scratch: &Path) -> Result<Layout> {
     let mut magic = [0; 4];
     match file.read_exact(&mut magic) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(refused(part, "is neither a folder, nor a tar or zip file".to_owned()));
+            return Err(refused(
+                part,
+                "is neither a directory, nor a tar or zip file".to_owned(),
+            ));
         }
         read => read.map_err(Error::io("read", part))?,
     }
@@ -144,7 +147,7 @@ fn import(part: &Path, scratch: &Path) -> Result<Layout> {
 fn unpack_tar(part: &Path, file: impl Read, scratch: &Path) -> Result<()> {
     let read = |error: io::Error| match error.raw_os_error() {
         Some(_) => Error::io("read", part)(error),
-        None => refused(part, format!("is neither a folder, nor a tar or zip file: {error}")),
+        None => refused(part, format!("is neither a directory, nor a tar or zip file: {error}")),
     };
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries().map_err(read)? {
@@ -189,8 +192,8 @@ fn unpack_file(part: &Path, scratch: &Path, name: &Path, content: &mut impl Read
         ));
     }
     let path = scratch.join(&name);
-    let folder = path.parent().unwrap_or(scratch);
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let directory = path.parent().unwrap_or(scratch);
+    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     if path.exists() {
         return Err(refused(part, format!("{text} is in it twice")));
     }
@@ -257,8 +260,8 @@ mod tests {
 
     #[test]
     fn a_part_says_what_it_was_built_from() {
-        let folder = tempfile::tempdir().unwrap();
-        let part = folder.path().join("part");
+        let directory = tempfile::tempdir().unwrap();
+        let part = directory.path().join("part");
         let mut collected = Collected::default();
         write(&part, &collected, "c0ffee").unwrap();
         let layout = Layout::open(&part).unwrap();
@@ -279,27 +282,27 @@ mod tests {
 
     #[test]
     fn a_part_of_another_commit_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let part = folder.path().join("part");
+        let directory = tempfile::tempdir().unwrap();
+        let part = directory.path().join("part");
         write(&part, &Collected::default(), "c0ffee").unwrap();
         let layout = Layout::open(&part).unwrap();
-        let told = |commit: &str| {
+        let refused_for = |commit: &str| {
             expect_commit(Path::new("part"), &layout, commit)
                 .unwrap_err()
                 .to_string()
         };
         expect_commit(&part, &layout, "c0ffee").unwrap();
         assert!(
-            told("decaf").starts_with("error: part: was built from commit c0ffee, but decaf is checked out"),
+            refused_for("decaf").starts_with("error: part: was built from commit c0ffee, but decaf is checked out"),
             "{}",
-            told("decaf")
+            refused_for("decaf")
         );
         let index = json!({ "schemaVersion": 2, "manifests": [] });
         fs::write(part.join("index.json"), index.to_string()).unwrap();
         assert!(
-            told("c0ffee").starts_with("error: part: does not say from which commit"),
+            refused_for("c0ffee").starts_with("error: part: does not say from which commit"),
             "{}",
-            told("c0ffee")
+            refused_for("c0ffee")
         );
     }
 

@@ -310,8 +310,8 @@ pub struct Prebuilt {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Signing {
-    /// The secret key's file. Default: `<product>.key` in the folder `release-keys` of the user's
-    /// configuration folder. `~/` at its start stands for the home folder.
+    /// The secret key's file. Default: `<product>.key` in the directory `release-keys` of the user's
+    /// configuration directory. `~/` at its start stands for the home directory.
     #[serde(default)]
     pub key_file: Option<String>,
     /// The variable that holds the secret key's text instead, for CI. Default:

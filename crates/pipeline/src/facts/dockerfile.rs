@@ -253,7 +253,7 @@ fn instructions(text: &str) -> Vec<Instruction> {
         }
         current.push_str(trimmed);
         for last in heredoc_ends(&current) {
-            // Its lines are data, whatever they look like.
+            // Its lines are data, not instructions.
             for line in lines.by_ref() {
                 end += line.len();
                 if line.trim_end_matches(['\r', '\n']).trim_start_matches('\t') == last {

@@ -43,7 +43,7 @@ pub(crate) struct LockedImage {
 pub(crate) enum LockSource {
     /// The registry that the reference names.
     Registry,
-    /// Nobody: releases so far were made from a stand-in, and cannot be published.
+    /// No registry: releases so far were made from a substitute, and cannot be published.
     Substitute,
 }
 

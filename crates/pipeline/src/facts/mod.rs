@@ -14,4 +14,4 @@ mod workspace;
 
 pub(crate) use repository::{Facts, tagged_version};
 pub use workspace::Workspace;
-pub(crate) use workspace::{empty_folder, image_references, layout_folder, target_name, updater_folder};
+pub(crate) use workspace::{empty_directory, image_references, layout_directory, target_name, updater_directory};

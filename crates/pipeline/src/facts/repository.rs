@@ -36,8 +36,8 @@ pub(crate) struct Facts {
     pub dockerfiles: BTreeMap<PathBuf, Dockerfile>,
     /// Declared files and contexts that are not there.
     pub missing: Vec<PathBuf>,
-    /// Declared files that are folders.
-    pub folders: Vec<PathBuf>,
+    /// Declared files that are directories.
+    pub directories: Vec<PathBuf>,
     /// The lock file.
     pub lock: Lock,
     /// The vendored images.
@@ -72,11 +72,11 @@ impl Facts {
             compose: None,
             dockerfiles: BTreeMap::new(),
             missing: Vec::new(),
-            folders: Vec::new(),
+            directories: Vec::new(),
             lock: Lock::read(&root.join(&declaration.lock_file))?,
-            vendor: Vendor::read(&workspace.vendor_folder())?,
+            vendor: Vendor::read(&workspace.vendor_directory())?,
             cargo_lock: digest_of(&root.join("Cargo.lock"))?,
-            vendored_crates: workspace.vendor_folder().join(CRATES).is_dir(),
+            vendored_crates: workspace.vendor_directory().join(CRATES).is_dir(),
         };
         facts.compose = facts.text(root, &declaration.compose_file)?;
         for build in declaration.build_sources() {
@@ -133,7 +133,7 @@ impl Facts {
 
     fn expect_file(&mut self, root: &Path, path: &Path) {
         if root.join(path).is_dir() {
-            self.folders.push(path.to_owned());
+            self.directories.push(path.to_owned());
         } else {
             self.expect(root, path);
         }

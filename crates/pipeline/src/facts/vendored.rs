@@ -1,7 +1,7 @@
 //! Vendored images: base images, registry images and stages as OCI layouts, for builds without a network.
 //!
 //! `dist/vendor/vendor.json` lists what is there. `cargo xtask vendor` fills it from registries;
-//! `cargo xtask setup` registers stand-ins on machines that can reach none, and those are marked.
+//! `cargo xtask setup` registers substitutes on machines that can reach none, and those are marked.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{Error, Result, system::files};
 /// The list's file name.
 pub const FILE: &str = "vendor.json";
 
-/// The folder inside of the vendor folder that holds crates, where they are vendored.
+/// The directory inside of the vendor directory that holds crates, where they are vendored.
 pub const CRATES: &str = "crates";
 
 /// The named context, and with it the stage, that Dockerfiles take vendored crates from.
@@ -39,30 +39,30 @@ pub struct Vendor {
     pub cargo_lock: Option<Digest>,
 }
 
-/// An image that lies in a folder.
+/// An image that lies in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VendoredImage {
     /// The reference exactly as the compose file or the Dockerfile writes it.
     pub reference: String,
     /// The digest of the layout's index or manifest.
     pub digest: Digest,
-    /// The digest in the registry that it was fetched by; none for stand-ins.
+    /// The digest in the registry that it was fetched by; none for substitutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<Digest>,
     /// Whether it only stands in for the image that the reference names.
     #[serde(default)]
     pub substitute: bool,
-    /// What made a stand-in.
+    /// What made a substitute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_by: Option<String>,
-    /// The OCI layout's folder, relative to the vendor folder or absolute.
+    /// The OCI layout's directory, relative to the vendor directory or absolute.
     pub layout: PathBuf,
     /// The platforms that it has.
     #[serde(default)]
     pub platforms: Vec<Platform>,
 }
 
-/// A stage of a Dockerfile that was built beforehand and lies in a folder.
+/// A stage of a Dockerfile that was built beforehand and lies in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VendoredStage {
     /// The Dockerfile, relative to the workspace.
@@ -76,7 +76,7 @@ pub struct VendoredStage {
     pub substitute: bool,
     /// The digest of the layout's index or manifest.
     pub digest: Digest,
-    /// The OCI layout's folder, relative to the vendor folder or absolute.
+    /// The OCI layout's directory, relative to the vendor directory or absolute.
     pub layout: PathBuf,
     /// The platform that it runs on: the one that built it.
     pub platform: Platform,
@@ -106,13 +106,13 @@ impl Default for Vendor {
 }
 
 impl Vendor {
-    /// Reads the list in `folder`; without one, nothing is vendored. Layout paths are made absolute. Stages whose
+    /// Reads the list in `directory`; without one, nothing is vendored. Layout paths are made absolute. Stages whose
     /// layout is not there, or not whole, are left out.
     ///
     /// # Errors
     /// The list cannot be read.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(FILE);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -123,25 +123,25 @@ impl Vendor {
             message: error.to_string(),
         })?;
         for image in &mut vendor.images {
-            image.layout = folder.join(&image.layout);
+            image.layout = directory.join(&image.layout);
         }
         for stage in &mut vendor.stages {
-            stage.layout = folder.join(&stage.layout);
+            stage.layout = directory.join(&stage.layout);
         }
         // BuildKit writes the index last.
         vendor.stages.retain(|stage| stage.layout.join("index.json").is_file());
         Ok(vendor)
     }
 
-    /// Writes the list into `folder`, all or nothing; layouts inside of it are written relative to it.
+    /// Writes the list into `directory`, all or nothing; layouts inside of it are written relative to it.
     ///
     /// # Errors
     /// The list cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, directory: &Path) -> Result<()> {
         let mut relative = self.clone();
         let images = relative.images.iter_mut().map(|image| &mut image.layout);
         for layout in images.chain(relative.stages.iter_mut().map(|stage| &mut stage.layout)) {
-            if let Ok(inside) = layout.strip_prefix(folder) {
+            if let Ok(inside) = layout.strip_prefix(directory) {
                 *layout = inside.to_owned();
             }
         }
@@ -149,7 +149,7 @@ impl Vendor {
         relative
             .stages
             .sort_by(|a, b| (&a.dockerfile, &a.stage).cmp(&(&b.dockerfile, &b.stage)));
-        let path = folder.join(FILE);
+        let path = directory.join(FILE);
         let text = serde_json::to_vec_pretty(&relative).map_err(|error| Error::Content {
             path: path.clone(),
             message: error.to_string(),

@@ -13,29 +13,29 @@ use crate::{
 /// A workspace and what it declares.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    /// Its folder.
+    /// Its directory.
     pub root: PathBuf,
-    /// The folder for what need not be kept.
+    /// The directory for what need not be kept.
     pub state: PathBuf,
-    /// The folder for output.
+    /// The directory for output.
     pub dist: PathBuf,
     /// Its declaration.
     pub declaration: Declaration,
 }
 
 impl Workspace {
-    /// Reads the workspace that `folder` lies in, through `cargo metadata`.
+    /// Reads the workspace that `directory` lies in, through `cargo metadata`.
     ///
     /// # Errors
     /// There is no workspace, or its declaration is missing or wrong.
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub fn read(directory: &Path) -> Result<Self> {
         let metadata = cargo_metadata::MetadataCommand::new()
-            .current_dir(folder)
+            .current_dir(directory)
             .no_deps()
             .exec()
             .map_err(|error| {
                 Error::Problems(vec![
-                    Problem::error(folder.display().to_string(), error.to_string().trim_end()).hint(format!(
+                    Problem::error(directory.display().to_string(), error.to_string().trim_end()).hint(format!(
                         "run this inside of a cargo workspace whose Cargo.toml has [{ROOT}]"
                     )),
                 ])
@@ -56,8 +56,8 @@ impl Workspace {
         })
     }
 
-    /// The vendor folder.
-    pub fn vendor_folder(&self) -> PathBuf {
+    /// The vendor directory.
+    pub fn vendor_directory(&self) -> PathBuf {
         self.dist.join("vendor")
     }
 }
@@ -71,22 +71,22 @@ pub(crate) fn image_references(workspace: &Workspace, version: &Version) -> Vec<
     workspace.declaration.images.iter().map(reference).collect()
 }
 
-/// The folder that an image's layout is exported to.
-pub(crate) fn layout_folder(workspace: &Workspace, image: &str) -> PathBuf {
+/// The directory that an image's layout is exported to.
+pub(crate) fn layout_directory(workspace: &Workspace, image: &str) -> PathBuf {
     workspace.state.join("images").join(target_name(image))
 }
 
-/// The folder that the updater's binaries are exported to.
-pub(crate) fn updater_folder(workspace: &Workspace) -> PathBuf {
+/// The directory that the updater's binaries are exported to.
+pub(crate) fn updater_directory(workspace: &Workspace) -> PathBuf {
     workspace.state.join("updater")
 }
 
-/// An empty folder, the context of images that are taken as they are.
-pub(crate) fn empty_folder(workspace: &Workspace) -> PathBuf {
+/// An empty directory, the context of images that are taken as they are.
+pub(crate) fn empty_directory(workspace: &Workspace) -> PathBuf {
     workspace.state.join("empty")
 }
 
-/// A name that bake accepts as a target's and that can be a folder's, different for different images.
+/// A name that bake accepts as a target's and that can be a directory's, different for different images.
 pub(crate) fn target_name(image: &str) -> String {
     image
         .chars()

@@ -21,7 +21,7 @@ use crate::{
     },
     collect::layout::{self, Layout},
     facts::{
-        Facts, Workspace, empty_folder,
+        Facts, Workspace, empty_directory,
         lock_file::{Lock, LockSource, LockedImage},
         target_name,
         vendored::{CRATES, Vendor, VendoredImage},
@@ -48,8 +48,8 @@ pub(crate) struct Locked {
 
 /// Asks registries for every image's digest, and writes the lock file.
 ///
-/// An image that no registry can be asked for keeps its digest; without one it is recorded as a stand-in's,
-/// if there is a stand-in.
+/// An image that no registry can be asked for keeps its digest; without one it is recorded as a substitute's,
+/// if there is a substitute.
 pub(crate) fn lock(workspace: &Workspace, builder: Option<&str>) -> Result<Vec<Locked>> {
     let facts = Facts::read(workspace, &any_version())?;
     let mut lock = Lock::default();
@@ -116,11 +116,11 @@ pub fn check_lock(workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// Saves every locked image and every declared stage as an OCI layout, and the crates, into the vendor folder.
+/// Saves every locked image and every declared stage as an OCI layout, and the crates, into the vendor directory.
 /// `network` is that of `RUN` in stages, if it is not the builder's default.
 pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>, network: Option<&str>) -> Result<Vendor> {
     let facts = Facts::read(workspace, &any_version())?;
-    let folder = workspace.vendor_folder();
+    let directory = workspace.vendor_directory();
     let mut vendor = facts.vendor.clone();
     let mut wanted = BTreeMap::new();
     let mut problems = check_stages(&workspace.declaration, &facts);
@@ -131,7 +131,7 @@ pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>, network: Opti
                 wanted.insert(reference, digest);
             }
             None if facts.vendor.get(&reference).is_some_and(|image| image.substitute) => {
-                note(format_args!("{reference}: the stand-in stays"));
+                note(format_args!("{reference}: the substitute stays"));
             }
             None => problems.push(Problem::error(reference, "has no digest in the lock file").hint("cargo xtask lock")),
         }
@@ -143,14 +143,14 @@ pub(crate) fn vendor(workspace: &Workspace, builder: Option<&str>, network: Opti
         fetch(workspace, builder, &wanted, &mut vendor)?;
     }
     // What was fetched is kept, should a stage fail.
-    vendor.write(&folder)?;
+    vendor.write(&directory)?;
     let pins = pins(workspace, &facts, &vendor)?;
     stage::build(workspace, &facts, &pins, builder, network, &mut vendor)?;
-    vendor.write(&folder)?;
+    vendor.write(&directory)?;
     if facts.cargo_lock.is_some() {
-        vendor_crates(&workspace.root, &folder.join(CRATES))?;
+        vendor_crates(&workspace.root, &directory.join(CRATES))?;
         vendor.cargo_lock = facts.cargo_lock;
-        vendor.write(&folder)?;
+        vendor.write(&directory)?;
     }
     Ok(vendor)
 }
@@ -177,14 +177,14 @@ fn fetch(
     wanted: &BTreeMap<String, Digest>,
     vendor: &mut Vendor,
 ) -> Result<()> {
-    let empty = empty_folder(workspace);
+    let empty = empty_directory(workspace);
     fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
     let mut bake = BakeFile {
         target: BTreeMap::new(),
     };
     for (reference, digest) in wanted {
         let platforms = platforms(workspace, reference, digest, builder)?;
-        let layout = layout_folder(workspace, reference);
+        let layout = layout_directory(workspace, reference);
         if layout.exists() {
             fs::remove_dir_all(&layout).map_err(Error::io("remove", &layout))?;
         }
@@ -206,7 +206,7 @@ fn fetch(
     }
     buildx::bake(&workspace.root, &workspace.state, &bake, builder, Cache::Used)?;
     for (reference, digest) in wanted {
-        let layout = Layout::open(layout_folder(workspace, reference))?;
+        let layout = Layout::open(layout_directory(workspace, reference))?;
         let images = layout.images()?;
         let [image] = images.as_slice() else {
             let message = "the builder did not save exactly one image".to_owned();
@@ -225,7 +225,7 @@ fn fetch(
             source_digest: Some(*digest),
             substitute: false,
             made_by: None,
-            layout: layout.folder().to_owned(),
+            layout: layout.directory().to_owned(),
             platforms: image.manifests.keys().cloned().collect(),
         });
     }
@@ -259,21 +259,21 @@ fn platforms(workspace: &Workspace, reference: &str, digest: &Digest, builder: O
 }
 
 /// Saves the crates of Cargo.lock, with cargo's answer (how to use them) in `config.toml` beside them.
-fn vendor_crates(root: &Path, folder: &Path) -> Result<()> {
+fn vendor_crates(root: &Path, directory: &Path) -> Result<()> {
     let sh = Shell::new().map_err(|error| Error::Content {
         path: root.to_owned(),
         message: error.to_string(),
     })?;
     let _dir = sh.push_dir(root);
     note("vendoring crates");
-    let config = read(cmd!(sh, "cargo vendor --locked --versioned-dirs {folder}"))?;
-    // Cargo takes paths of a configuration as relative to the folder above the file's, so the folder can be moved.
-    let config = config.replace(&folder.display().to_string(), CRATES);
-    files::write_atomically(&folder.join("config.toml"), (config + "\n").as_bytes())
+    let config = read(cmd!(sh, "cargo vendor --locked --versioned-dirs {directory}"))?;
+    // Cargo takes paths of a configuration as relative to the directory above the file's, so the directory can be moved.
+    let config = config.replace(&directory.display().to_string(), CRATES);
+    files::write_atomically(&directory.join("config.toml"), (config + "\n").as_bytes())
 }
 
-fn layout_folder(workspace: &Workspace, reference: &str) -> PathBuf {
-    workspace.vendor_folder().join("images").join(target_name(reference))
+fn layout_directory(workspace: &Workspace, reference: &str) -> PathBuf {
+    workspace.vendor_directory().join("images").join(target_name(reference))
 }
 
 /// Facts are read for a version; which images are needed does not depend on it.

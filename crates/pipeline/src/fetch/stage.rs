@@ -1,4 +1,4 @@
-//! Building stages beforehand, and saving them as OCI layouts in the vendor folder.
+//! Building stages beforehand, and saving them as OCI layouts in the vendor directory.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{
     collect::layout::{self, Layout},
     declaration::VendorStage,
     facts::{
-        Facts, Workspace, empty_folder, target_name,
+        Facts, Workspace, empty_directory, target_name,
         vendored::{StageInputs, Vendor, VendoredStage},
     },
     plan::{
@@ -54,13 +54,13 @@ pub(crate) fn build(
     if wanted.is_empty() {
         return Ok(());
     }
-    let empty = empty_folder(workspace);
+    let empty = empty_directory(workspace);
     fs::create_dir_all(&empty).map_err(Error::io("create", &empty))?;
     let mut bake = BakeFile {
         target: BTreeMap::new(),
     };
     for (stage, _) in &wanted {
-        let layout = layout_folder(workspace, stage);
+        let layout = layout_directory(workspace, stage);
         if layout.exists() {
             fs::remove_dir_all(&layout).map_err(Error::io("remove", &layout))?;
         }
@@ -80,7 +80,7 @@ pub(crate) fn build(
 fn target(workspace: &Workspace, stage: &VendorStage, pins: &[Pin], network: Option<&str>) -> Target {
     let epoch = workspace.declaration.source_date_epoch.to_string();
     Target {
-        context: empty_folder(workspace),
+        context: empty_directory(workspace),
         dockerfile: Some(workspace.root.join(&stage.dockerfile)),
         dockerfile_inline: None,
         target: Some(stage.stage.clone()),
@@ -89,7 +89,7 @@ fn target(workspace: &Workspace, stage: &VendorStage, pins: &[Pin], network: Opt
         contexts: contexts(pins, |_| true),
         tags: Vec::new(),
         // As a release exports it, should it ship.
-        output: vec![oci_output(&layout_folder(workspace, stage), Timestamps::Kept)],
+        output: vec![oci_output(&layout_directory(workspace, stage), Timestamps::Kept)],
         attest: no_attestations(),
         network: network.map(str::to_owned),
     }
@@ -97,7 +97,7 @@ fn target(workspace: &Workspace, stage: &VendorStage, pins: &[Pin], network: Opt
 
 /// The entry for a stage that was just built.
 fn saved(workspace: &Workspace, stage: &VendorStage, made_from: StageInputs, pins: &[Pin]) -> Result<VendoredStage> {
-    let layout = Layout::open(layout_folder(workspace, stage))?;
+    let layout = Layout::open(layout_directory(workspace, stage))?;
     let refused = |message: String| Error::Image {
         subject: subject(&stage.dockerfile, &stage.stage),
         message,
@@ -110,20 +110,20 @@ fn saved(workspace: &Workspace, stage: &VendorStage, made_from: StageInputs, pin
     let [platform] = platforms.as_slice() else {
         return Err(refused("the builder did not save exactly one platform".to_owned()));
     };
-    let on_a_stand_in = |pin: &&Pin| pin.is_substitute() && made_from.images.contains_key(&pin.reference);
+    let on_a_substitute = |pin: &&Pin| pin.is_substitute() && made_from.images.contains_key(&pin.reference);
     Ok(VendoredStage {
         dockerfile: stage.dockerfile.clone(),
         stage: stage.stage.clone(),
-        substitute: pins.iter().any(|pin| on_a_stand_in(&pin)),
+        substitute: pins.iter().any(|pin| on_a_substitute(&pin)),
         digest: layout::digest(&image.entry).map_err(refused)?,
-        layout: layout.folder().to_owned(),
+        layout: layout.directory().to_owned(),
         platform: (*platform).clone(),
         made_from,
     })
 }
 
-fn layout_folder(workspace: &Workspace, stage: &VendorStage) -> PathBuf {
-    workspace.vendor_folder().join("stages").join(layout_name(stage))
+fn layout_directory(workspace: &Workspace, stage: &VendorStage) -> PathBuf {
+    workspace.vendor_directory().join("stages").join(layout_name(stage))
 }
 
 fn layout_name(stage: &VendorStage) -> String {

@@ -127,7 +127,7 @@ impl fmt::Display for Inspected {
         )?;
         writeln!(f, "\nimages ({} in images.tar)", report::bytes(manifest.images_size))?;
         for image in &manifest.image_details {
-            let substitute = if image.substitute { "  (a stand-in)" } else { "" };
+            let substitute = if image.substitute { "  (a substitute)" } else { "" };
             writeln!(f, "  {}{substitute}", image.reference)?;
             for on in &image.platforms {
                 let stored = on.layers.iter().map(|layer| layer.size).sum();

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{Error, Result, system::report};
 
-/// Cuts the bundle at `path` into parts of at most `size` bytes, in the same folder.
+/// Cuts the bundle at `path` into parts of at most `size` bytes, in the same directory.
 pub(crate) fn split_bundle(path: &Path, size: u64) -> Result<Split> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let whole = file.metadata().map_err(Error::io("read", path))?.len();
@@ -40,7 +40,7 @@ pub(crate) fn split_bundle(path: &Path, size: u64) -> Result<Split> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let progress = report::Progress::start();
     let bar = progress.bytes("splitting", whole);
-    let list = split(Watched { file, bar: &bar }, &name, size, &folder_of(path));
+    let list = split(Watched { file, bar: &bar }, &name, size, &directory_of(path));
     bar.finish();
     let list = list.map_err(|error| match error {
         SplitError::Read(source) => Error::io("read", path)(source),
@@ -71,10 +71,10 @@ impl Read for Watched<'_> {
     }
 }
 
-/// The folder that a file lies in.
-fn folder_of(path: &Path) -> PathBuf {
+/// The directory that a file lies in.
+fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
         _ => PathBuf::from("."),
     }
 }
@@ -105,23 +105,23 @@ mod tests {
 
     use super::*;
 
-    fn path_with(folder: &tempfile::TempDir, content: &[u8]) -> PathBuf {
-        let path = folder.path().join("app-update-1.0.0.tar.gz");
+    fn path_with(directory: &tempfile::TempDir, content: &[u8]) -> PathBuf {
+        let path = directory.path().join("app-update-1.0.0.tar.gz");
         fs::write(&path, content).unwrap();
         path
     }
 
     #[test]
     fn only_bundles_that_are_too_large_are_split() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = path_with(&folder, b"not a bundle, and not large");
+        let directory = tempfile::tempdir().unwrap();
+        let path = path_with(&directory, b"not a bundle, and not large");
         let error = split_bundle(&path, 100).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.to_string().contains("needs no parts"), "{error}");
         let error = split_bundle(&path, 10).unwrap_err();
         assert_eq!(error.exit_code(), 5, "{error}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        let missing = split_bundle(&folder.path().join("none"), 10).unwrap_err();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let missing = split_bundle(&directory.path().join("none"), 10).unwrap_err();
         assert_eq!(missing.exit_code(), 1, "{missing}");
     }
 }

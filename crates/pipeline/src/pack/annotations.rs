@@ -19,7 +19,7 @@ pub(crate) const BINARY: &str = "application/vnd.update-bundle.updater.v1";
 /// The annotation under which an image's full name is kept, as containerd reads it.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// The annotation that marks an image as made from a stand-in.
+/// The annotation that marks an image as made from a substitute.
 pub(crate) const SUBSTITUTE: &str = "org.update-bundle.substitute";
 
 /// The annotation that keeps where a registry image came from.

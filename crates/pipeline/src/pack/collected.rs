@@ -17,7 +17,7 @@ pub(crate) struct Collected {
     pub images: Vec<CollectedImage>,
     /// The updater's binaries.
     pub updaters: BTreeMap<Platform, PathBuf>,
-    /// The folders in which blobs lie as in an OCI layout.
+    /// The directories in which blobs lie as in an OCI layout.
     pub stores: Vec<PathBuf>,
     /// Whether files were not committed, here or where a part was built.
     pub dirty: bool,
@@ -32,12 +32,12 @@ pub(crate) struct CollectedImage {
     pub input: ImageInput,
     /// For a registry image, the reference with its digest, where that is known.
     pub source: Option<String>,
-    /// Whether a stand-in was used.
+    /// Whether a substitute was used.
     pub substitute: bool,
 }
 
 impl Collected {
-    /// The references of images that were made from stand-ins.
+    /// The references of images that were made from substitutes.
     pub(crate) fn substitutes(&self) -> Vec<String> {
         let substitutes = self.images.iter().filter(|image| image.substitute);
         substitutes.map(CollectedImage::reference).collect()

@@ -87,28 +87,28 @@ mod tests {
         assert!(script.contains(&format!("keys='{key}\n{key}'")), "{script}");
     }
 
-    /// A folder with an installer for `updater`, and with `updater` itself.
+    /// A directory with an installer for `updater`, and with `updater` itself.
     fn installer(updater: &str) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let updaters = ["linux/amd64", "linux/arm64"]
             .map(|platform| (platform.parse().unwrap(), Digest::of(updater.as_bytes())))
             .into_iter()
             .collect();
         let key = bundle::signature::generate(None).unwrap().public().clone();
         let script = script(&"webmacs".parse().unwrap(), &Version::new(2, 1, 0), &updaters, &[key]);
-        std::fs::write(folder.path().join("install.sh"), script).unwrap();
-        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        std::fs::write(directory.path().join("install.sh"), script).unwrap();
+        std::fs::create_dir(directory.path().join("bin")).unwrap();
         for name in updaters.keys().map(binary_name) {
-            std::fs::write(folder.path().join(name), updater).unwrap();
+            std::fs::write(directory.path().join(name), updater).unwrap();
         }
-        folder
+        directory
     }
 
-    /// Runs `script` in `folder`; gives whether it succeeded, and all that it said.
-    fn sh(folder: &std::path::Path, script: &str) -> (bool, String) {
+    /// Runs `script` in `directory`; gives whether it succeeded, and all that it said.
+    fn sh(directory: &std::path::Path, script: &str) -> (bool, String) {
         let output = std::process::Command::new("sh")
             .args(["-c", script])
-            .current_dir(folder)
+            .current_dir(directory)
             .env("trust", "--trust of-the-environment")
             .output()
             .unwrap();
@@ -121,7 +121,7 @@ mod tests {
     /// GNU tar takes `a:b` for a file of the machine `a`.
     #[test]
     fn names_of_bundles_are_only_names() {
-        let folder = installer(TELLS);
+        let directory = installer(TELLS);
         for name in [
             "a:b.tar.gz",
             "a b.tar.gz",
@@ -130,11 +130,11 @@ mod tests {
             "a\nb.tar.gz",
         ] {
             let command = format!("tar -czf - bin >'{name}' && sh install.sh '{name}' --verify-only");
-            let (done, said) = sh(folder.path(), &command);
+            let (done, said) = sh(directory.path(), &command);
             assert!(done, "{name}: {said}");
             assert_eq!(said, format!("4 arguments, verify <{name}>\n"));
         }
-        assert!(!folder.path().join("c").exists());
+        assert!(!directory.path().join("c").exists());
     }
 
     #[test]
@@ -146,8 +146,8 @@ mod tests {
             "tar -czf b install.sh",
             "tar -czf t bin; head -c 100 t >b",
         ] {
-            let folder = installer(TELLS);
-            let (done, said) = sh(folder.path(), &format!("{spoil}; sh install.sh b --verify-only"));
+            let directory = installer(TELLS);
+            let (done, said) = sh(directory.path(), &format!("{spoil}; sh install.sh b --verify-only"));
             assert!(!done && said.contains("hint: take "), "{spoil}: {said}");
             assert!(
                 !said.contains("owned") && !said.contains("arguments"),
@@ -161,22 +161,25 @@ mod tests {
         if !is_root() {
             return;
         }
-        let folder = installer("#!/bin/sh\n[ \"$1\" != install ] || echo \"$*\"\n");
+        let directory = installer("#!/bin/sh\n[ \"$1\" != install ] || echo \"$*\"\n");
         for arguments in [
             "b --folder '/x y' --no-units",
             "--folder '/x y' b --no-units",
             "--folder '/x y' --no-units b",
         ] {
-            let (done, said) = sh(folder.path(), &format!("tar -czf b bin && sh install.sh {arguments}"));
+            let (done, said) = sh(
+                directory.path(),
+                &format!("tar -czf b bin && sh install.sh {arguments}"),
+            );
             assert!(done, "{arguments}: {said}");
             assert!(
                 said.starts_with("install b --folder /x y --no-units --trust RW"),
                 "{arguments}: {said}"
             );
         }
-        let (done, said) = sh(folder.path(), "sh install.sh b --folder");
+        let (done, said) = sh(directory.path(), "sh install.sh b --folder");
         assert!(!done && said.contains("--folder needs a value"), "{said}");
-        let (done, said) = sh(folder.path(), "sh install.sh --help");
+        let (done, said) = sh(directory.path(), "sh install.sh --help");
         assert!(
             done && said.contains("--no-units") && !said.contains("set -eu"),
             "{said}"

@@ -116,8 +116,8 @@ pub fn make(workspace: &Workspace, without_password: bool) -> Result<(PublicKey,
         hint: "try again".to_owned(),
     };
     let key = generate(password.as_deref()).map_err(|error| failed(error.to_string()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     // Readable by its owner only, from its first byte on.
     let mut file = OpenOptions::new()
         .write(true)
@@ -131,7 +131,7 @@ pub fn make(workspace: &Workspace, without_password: bool) -> Result<(PublicKey,
         .map_err(Error::io("write", &path))
         .and_then(|()| files::write_atomically(&public, key.public().to_file().as_bytes()));
     if let Err(error) = written {
-        // Half a key would only be in the way of the next one, and nobody trusts it yet.
+        // Half a key would only be in the way of the next one, and no device trusts it yet.
         fs::remove_file(&path).ok();
         return Err(error);
     }
@@ -141,17 +141,17 @@ pub fn make(workspace: &Workspace, without_password: bool) -> Result<(PublicKey,
 /// The file of the secret key.
 ///
 /// # Errors
-/// No file is declared, and there is no home folder to put one into.
+/// No file is declared, and there is no home directory to put one into.
 pub fn file(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = |variable| env::var_os(variable).map(PathBuf::from);
-    place(workspace, folder("XDG_CONFIG_HOME"), folder("HOME")).ok_or_else(|| Error::Key {
-        message: "there is no home folder to keep it in".to_owned(),
+    let directory = |variable| env::var_os(variable).map(PathBuf::from);
+    place(workspace, directory("XDG_CONFIG_HOME"), directory("HOME")).ok_or_else(|| Error::Key {
+        message: "there is no home directory to keep it in".to_owned(),
         hint: format!("put the key into ${}", workspace.declaration.signing.key_variable),
     })
 }
 
-/// The key's file, from the declaration and the folders that variables name. Source: XDG Base Directory Specification
-/// 0.8, which says that folders which are not absolute do not count.
+/// The key's file, from the declaration and the directories that variables name. Source: XDG Base Directory Specification
+/// 0.8, which says that directories which are not absolute do not count.
 fn place(workspace: &Workspace, config: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
     let home = home.filter(|home| home.is_absolute());
     let declaration = &workspace.declaration;
@@ -185,7 +185,7 @@ pub(crate) fn exposed(workspace: &Workspace) -> Option<Problem> {
     })
 }
 
-/// What stands against signing, as a problem for the preflight.
+/// A failure to load the key, as a problem for the preflight.
 pub(crate) fn problem(error: &Error) -> Problem {
     let message = error.to_string();
     let problem = Problem::error("signing key", message.trim_start_matches("signing key: "));
@@ -281,7 +281,7 @@ mod tests {
 
     /// It would be written into the repository, and be committed.
     #[test]
-    fn an_empty_variable_does_not_name_the_current_folder() {
+    fn an_empty_variable_does_not_name_the_current_directory() {
         check(
             None,
             Some(""),
@@ -299,16 +299,16 @@ mod tests {
 
     #[test]
     fn neither_half_of_a_key_is_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let workspace = workspace(folder.path(), Some("a.key"));
-        fs::write(folder.path().join("a.pub"), "of a key that is kept elsewhere").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = workspace(directory.path(), Some("a.key"));
+        fs::write(directory.path().join("a.pub"), "of a key that is kept elsewhere").unwrap();
         let error = make(&workspace, true).unwrap_err().to_string();
         assert!(error.ends_with("a.pub is there already"), "{error}");
-        assert!(!folder.path().join("a.key").exists());
-        fs::remove_file(folder.path().join("a.pub")).unwrap();
+        assert!(!directory.path().join("a.key").exists());
+        fs::remove_file(directory.path().join("a.pub")).unwrap();
         let (public, path) = make(&workspace, true).unwrap();
         assert_eq!(load(&workspace).unwrap().public_key(), &public);
-        fs::remove_file(folder.path().join("a.pub")).unwrap();
+        fs::remove_file(directory.path().join("a.pub")).unwrap();
         let error = make(&workspace, true).unwrap_err().to_string();
         assert!(error.ends_with("a.key is there already"), "{error}");
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
@@ -316,25 +316,25 @@ mod tests {
 
     #[test]
     fn a_declared_file_that_is_named_like_a_public_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = make(&workspace(folder.path(), Some("a.pub")), true)
+        let directory = tempfile::tempdir().unwrap();
+        let error = make(&workspace(directory.path(), Some("a.pub")), true)
             .unwrap_err()
             .to_string();
         assert!(error.ends_with("a.pub is the name of a public key"), "{error}");
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_told() {
+    fn a_key_that_others_can_read_is_warned() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let workspace = workspace(folder.path(), Some("a.key"));
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = workspace(directory.path(), Some("a.key"));
         let (_, path) = make(&workspace, true).unwrap();
         assert_eq!(exposed(&workspace), None);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let told = exposed(&workspace).unwrap().to_string();
+        let warned = exposed(&workspace).unwrap().to_string();
         assert!(
-            told.contains("a.key can be used by others (mode 640)\n  hint: chmod 600 "),
-            "{told}"
+            warned.contains("a.key can be used by others (mode 640)\n  hint: chmod 600 "),
+            "{warned}"
         );
     }
 }

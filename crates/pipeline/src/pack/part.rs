@@ -22,7 +22,7 @@ use crate::{
 /// Writes a part for another machine to merge.
 #[derive(Clone, Debug, Serialize)]
 pub struct WritePart {
-    /// The folder.
+    /// The directory.
     pub path: PathBuf,
     /// The commit that it is built from.
     #[serde(skip)]
@@ -30,7 +30,7 @@ pub struct WritePart {
 }
 
 impl WritePart {
-    /// Writes the part; gives its folder.
+    /// Writes the part; gives its directory.
     pub(crate) fn run(&self, collected: &Collected, progress: &Progress) -> Result<PathBuf> {
         progress.step(format_args!("writing {}", self.path.display()));
         write(&self.path, collected, &self.commit)?;
@@ -38,11 +38,11 @@ impl WritePart {
     }
 }
 
-/// Writes `collected`, built from `commit`, as a part into `folder`, which must be empty or not there.
-pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Result<()> {
-    expect_empty(folder)?;
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let blobs = folder.join("blobs/sha256");
+/// Writes `collected`, built from `commit`, as a part into `directory`, which must be empty or not there.
+pub(crate) fn write(directory: &Path, collected: &Collected, commit: &str) -> Result<()> {
+    expect_empty(directory)?;
+    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+    let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
     let store = DirStore::new(collected.stores.clone());
     let mut entries = Vec::new();
@@ -84,19 +84,19 @@ pub(crate) fn write(folder: &Path, collected: &Collected, commit: &str) -> Resul
         "manifests": entries,
         "annotations": annotations,
     });
-    files::write_atomically(&folder.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    files::write_atomically(&folder.join("index.json"), index.to_string().as_bytes())
+    files::write_atomically(&directory.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    files::write_atomically(&directory.join("index.json"), index.to_string().as_bytes())
 }
 
-/// Checks that a part can be written into `folder`: it is empty, or not there.
-pub(crate) fn expect_empty(folder: &Path) -> Result<()> {
-    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+/// Checks that a part can be written into `directory`: it is empty, or not there.
+pub(crate) fn expect_empty(directory: &Path) -> Result<()> {
+    let occupied = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if !occupied {
         return Ok(());
     }
     Err(Error::Usage {
-        message: format!("{} is not empty", folder.display()),
-        hint: "name a folder that does not exist yet".to_owned(),
+        message: format!("{} is not empty", directory.display()),
+        hint: "name a directory that does not exist yet".to_owned(),
     })
 }
 

@@ -1,7 +1,7 @@
-//! The bake file: what `docker buildx bake` is told to build, all in one call.
+//! The bake file: the input of `docker buildx bake`, for everything in one call.
 //!
 //! Stages that images share are built once, because they are in one call. Layers are exported, compressed a little,
-//! into layout folders that stay: BuildKit then sends only blobs that are not there yet.
+//! into layout directories that stay: BuildKit then sends only blobs that are not there yet.
 //! Source: buildx documentation, "Bake file reference"; BuildKit, "OCI exporter".
 
 use std::{collections::BTreeMap, path::Path};
@@ -13,7 +13,7 @@ use super::{pins::Pin, stages::StagePin};
 use crate::{
     build::{BakeFile, Target},
     declaration::{BuildSource, BuiltImage, Image, Updater},
-    facts::{Facts, Workspace, empty_folder, layout_folder, target_name, updater_folder, vendored},
+    facts::{Facts, Workspace, empty_directory, layout_directory, target_name, updater_directory, vendored},
 };
 
 /// The target that builds the updater's binaries.
@@ -47,12 +47,12 @@ pub(crate) fn bake_file(workspace: &Workspace, facts: &Facts, request: &BuildReq
             }
             Image::Registry(registry) => {
                 let reference = registry.reference();
-                let layout = layout_folder(workspace, &reference);
+                let layout = layout_directory(workspace, &reference);
                 let contexts = contexts(request.pins, |name| name == reference);
                 target.insert(
                     target_name(&reference),
                     Target {
-                        context: empty_folder(workspace),
+                        context: empty_directory(workspace),
                         dockerfile: None,
                         dockerfile_inline: Some(format!("FROM {reference}\n")),
                         target: None,
@@ -71,7 +71,7 @@ pub(crate) fn bake_file(workspace: &Workspace, facts: &Facts, request: &BuildReq
     if let Some(Updater::Built(build)) = &declaration.updater {
         let output = format!(
             "type=local,dest={},platform-split=true",
-            updater_folder(workspace).display()
+            updater_directory(workspace).display()
         );
         let target_of_updater = dockerfile_target(workspace, facts, request, build, BTreeMap::new(), output);
         target.insert(UPDATER.to_owned(), target_of_updater);
@@ -91,7 +91,7 @@ fn built_target(workspace: &Workspace, facts: &Facts, request: &BuildRequest<'_>
     } else {
         Timestamps::Kept
     };
-    let output = oci_output(&layout_folder(workspace, &image.name), timestamps);
+    let output = oci_output(&layout_directory(workspace, &image.name), timestamps);
     Target {
         tags: vec![format!("{}:{version}", image.name)],
         ..dockerfile_target(workspace, facts, request, &image.build, args, output)
@@ -120,7 +120,7 @@ fn dockerfile_target(
     let stages = request.stages.iter().filter(|pin| pin.dockerfile == build.dockerfile);
     contexts.extend(stages.map(|pin| (pin.stage.clone(), pin.context())));
     if facts.vendored_crates && request.offline {
-        let crates = workspace.vendor_folder().join(vendored::CRATES);
+        let crates = workspace.vendor_directory().join(vendored::CRATES);
         contexts.insert(vendored::CRATES_CONTEXT.to_owned(), crates.display().to_string());
     }
     Target {
@@ -159,7 +159,7 @@ pub(crate) enum Timestamps {
     Rewritten,
 }
 
-/// How an image is exported into a layout folder: layers that come compressed stay as they are, others get zstd's lowest
+/// How an image is exported into a layout directory: layers that come compressed stay as they are, others get zstd's lowest
 /// level. That costs the engine less than moving them plain; they get their own level afterwards ([`crate::collect::layers`]).
 pub(crate) fn oci_output(layout: &Path, timestamps: Timestamps) -> String {
     let rewrite = match timestamps {

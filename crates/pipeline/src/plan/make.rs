@@ -15,7 +15,7 @@ use crate::{
     build::BuildImages,
     collect::{Collect, ImageSource, Import, layers::LayerOrigin},
     declaration::{ArchiveKind, BundleKind, Image},
-    facts::{Facts, Workspace, image_references, layout_folder},
+    facts::{Facts, Workspace, image_references, layout_directory},
     pack::{Checksums, PackBundle, WritePart},
     publish::PublishRelease,
     request::{Output, Request},
@@ -115,7 +115,7 @@ fn first(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan, b
         bake: bake_file(workspace, facts, &build),
         layouts: layouts.collect(),
         // Of registry images, layers are mostly carried as they come.
-        compressed_early: built.map(|image| layout_folder(workspace, &image.name)).collect(),
+        compressed_early: built.map(|image| layout_directory(workspace, &image.name)).collect(),
         bundles,
     })]
 }
@@ -130,8 +130,8 @@ fn paths(steps: &[Step]) -> Vec<PathBuf> {
 
 fn layout(workspace: &Workspace, image: &Image) -> PathBuf {
     match image {
-        Image::Built(built) => layout_folder(workspace, &built.name),
-        Image::Registry(registry) => layout_folder(workspace, &registry.reference()),
+        Image::Built(built) => layout_directory(workspace, &built.name),
+        Image::Registry(registry) => layout_directory(workspace, &registry.reference()),
     }
 }
 
@@ -145,7 +145,7 @@ fn collect(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan)
             .iter()
             .find(|pin| pin.reference == *reference)
             .map(Pin::source),
-        substitute: is_made_from_a_stand_in(facts, plan, image),
+        substitute: is_made_from_a_substitute(facts, plan, image),
         layers: match image {
             Image::Built(_) => LayerOrigin::Builder,
             Image::Registry(_) => LayerOrigin::Elsewhere,
@@ -165,14 +165,14 @@ fn collect(workspace: &Workspace, facts: &Facts, request: &Request, plan: &Plan)
     }
 }
 
-/// Whether a stand-in is what `image` is, or what it is built on, itself or by a stage that was built beforehand.
-fn is_made_from_a_stand_in(facts: &Facts, plan: &Plan, image: &Image) -> bool {
-    let is_stand_in = |reference: &String| {
+/// Whether a substitute is what `image` is, or what it is built on, itself or by a stage that was built beforehand.
+fn is_made_from_a_substitute(facts: &Facts, plan: &Plan, image: &Image) -> bool {
+    let is_substitute = |reference: &String| {
         let mut pins = plan.pins.iter().filter(|pin| pin.is_substitute());
         pins.any(|pin| pin.reference == *reference)
     };
     match image {
-        Image::Registry(registry) => is_stand_in(&registry.reference()),
+        Image::Registry(registry) => is_substitute(&registry.reference()),
         Image::Built(built) => {
             let dockerfile = &built.build.dockerfile;
             let bases = facts
@@ -180,7 +180,7 @@ fn is_made_from_a_stand_in(facts: &Facts, plan: &Plan, image: &Image) -> bool {
                 .get(dockerfile)
                 .map(|file| file.base_images.as_slice());
             let mut stages = plan.stages.iter();
-            bases.unwrap_or_default().iter().any(is_stand_in)
+            bases.unwrap_or_default().iter().any(is_substitute)
                 || stages.any(|pin| pin.substitute && pin.dockerfile == *dockerfile)
         }
     }

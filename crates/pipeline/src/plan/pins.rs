@@ -1,6 +1,6 @@
-//! Where each registry image of a release comes from: the registry by digest, or a folder.
+//! Where each registry image of a release comes from: the registry by digest, or a directory.
 //!
-//! Lock and vendor folder are put together here, once; a build never asks a tag what it means.
+//! Lock and vendor directory are put together here, once; a build never asks a tag what it means.
 
 use std::path::PathBuf;
 
@@ -30,20 +30,20 @@ pub(crate) enum Origin {
         /// The index's digest.
         digest: Digest,
     },
-    /// In the registry, under whatever digest the tag has now: no registry could be asked for the lock file yet.
+    /// In the registry, under the digest that the tag has now: no registry could be asked for the lock file yet.
     Unpinned,
-    /// In the vendor folder, fetched from the registry before.
+    /// In the vendor directory, fetched from the registry before.
     Vendored {
-        /// The OCI layout's folder.
+        /// The OCI layout's directory.
         layout: PathBuf,
         /// The digest in the layout.
         digest: Digest,
         /// The digest in the registry.
         source_digest: Digest,
     },
-    /// In a folder, made by somebody else than the reference says.
+    /// In a directory, made by another source than the reference names.
     Substitute {
-        /// The OCI layout's folder.
+        /// The OCI layout's directory.
         layout: PathBuf,
         /// The digest in the layout.
         digest: Digest,
@@ -53,7 +53,7 @@ pub(crate) enum Origin {
 }
 
 impl Pin {
-    /// Looks `reference` up in the vendor folder and the lock file.
+    /// Looks `reference` up in the vendor directory and the lock file.
     pub(crate) fn resolve(reference: &str, lock: &Lock, vendor: &Vendor, offline: bool) -> Result<Self, Problem> {
         let locked = lock
             .get(reference)
@@ -92,7 +92,7 @@ impl Pin {
             ),
             None if !offline => Ok(pin(Origin::Unpinned)),
             None => Err(
-                Problem::error(reference, "has no digest in the lock file, and no stand-in here")
+                Problem::error(reference, "has no digest in the lock file, and no substitute here")
                     .hint("cargo xtask lock, then cargo xtask vendor, on a machine with a network"),
             ),
         }
@@ -140,7 +140,7 @@ impl Pin {
         match &self.origin {
             Origin::Substitute { .. } => Some(Problem::warning(
                 reference,
-                "a stand-in is used; the bundle says so and cannot be published",
+                "a substitute is used; the bundle says so and cannot be published",
             )),
             Origin::Unpinned => Some(
                 Problem::warning(

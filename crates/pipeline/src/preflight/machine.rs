@@ -13,20 +13,20 @@ const OLDEST_BUILDX: Version = Version::new(0, 12, 0);
 /// Space that a release needs beside its images, in bytes.
 const LEAST_DISK: u64 = 2 << 30;
 
-/// What stands against writing into the folders that a release writes to.
-pub(super) fn folders(workspace: &Workspace) -> Vec<Problem> {
-    let refused = |folder: &Path| {
-        let existing = folder.ancestors().find(|folder| folder.exists())?;
+/// Problems with the directories that a release writes to.
+pub(super) fn directories(workspace: &Workspace) -> Vec<Problem> {
+    let refused = |directory: &Path| {
+        let existing = directory.ancestors().find(|directory| directory.exists())?;
         let error = rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).err()?;
         let error = std::io::Error::from(error);
         Some(
             Problem::error(existing.display().to_string(), format!("cannot be written: {error}"))
-                .hint("a release writes to dist/ and target/: mend their owner or mode"),
+                .hint("a release writes to dist/ and target/: change their owner or mode"),
         )
     };
     [&workspace.dist, &workspace.state]
         .into_iter()
-        .filter_map(|folder| refused(folder))
+        .filter_map(|directory| refused(directory))
         .collect()
 }
 

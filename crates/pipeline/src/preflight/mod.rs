@@ -1,7 +1,11 @@
-//! The preflight: everything that stands against a release, all at once, each with what mends it.
+//! Preflight: blocking problems of a release, all at once, each with a fix.
 //!
-//! [`repository`] judges facts without any I/O. [`machine`] judges what [`crate::build::buildx`] found out
-//! about Docker and the disk.
+//! ```text
+//! facts → plan → repository, work tree, compose file, stages, publishing ─┐
+//! machine, directories, signing key ──────────────────────────────────────┴→ problems, or a plan that nothing blocks
+//! ```
+//!
+//! [`ready()`] is the only way to a plan that is executed. Nothing here changes anything.
 
 mod compose;
 mod machine;

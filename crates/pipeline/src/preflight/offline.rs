@@ -1,7 +1,7 @@
 //! What a build without a network cannot do, found before anything is built.
 //!
 //! `RUN` gets no network from BuildKit. But BuildKit itself fetches the frontend of a `# syntax=` line and what `ADD`
-//! names by URL, whatever `RUN` may do; so these are refused here, and crates that are not what Cargo.lock names. Images and
+//! names by URL, with any network of `RUN`; so these are refused here, and crates that are not what Cargo.lock names. Images and
 //! stages that are not vendored are [`crate::plan::pins`]' and [`crate::plan::stages`]' to refuse. Does no input or output.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::{
     facts::{Facts, vendored::CRATES_CONTEXT},
 };
 
-/// What stands against building without a network.
+/// Problems with building without a network.
 pub(crate) fn check(declaration: &Declaration, facts: &Facts) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (path, file) in &facts.dockerfiles {

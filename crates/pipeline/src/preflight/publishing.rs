@@ -15,7 +15,7 @@ pub(super) fn publishing(facts: &Facts, declaration: &Declaration, plan: &Plan) 
     for pin in &plan.pins {
         match pin.origin {
             Origin::Substitute { .. } => problems
-                .push(Problem::error(&pin.reference, "a stand-in is used, which cannot be published").hint(fetch)),
+                .push(Problem::error(&pin.reference, "a substitute is used, which cannot be published").hint(fetch)),
             Origin::Unpinned => problems.push(
                 Problem::error(&pin.reference, "is not pinned by digest, so it cannot be published")
                     .hint("cargo xtask lock, and commit the lock file"),
@@ -24,7 +24,7 @@ pub(super) fn publishing(facts: &Facts, declaration: &Declaration, plan: &Plan) 
         }
     }
     for stage in plan.stages.iter().filter(|stage| stage.substitute) {
-        let message = "was built on a stand-in, which cannot be published";
+        let message = "was built on a substitute, which cannot be published";
         problems.push(Problem::error(format!("stage {}", stage.stage), message).hint(fetch));
     }
     if plan.platforms.len() < declaration.platforms.len() {

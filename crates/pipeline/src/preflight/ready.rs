@@ -7,7 +7,7 @@ use std::{fmt, thread};
 use serde::Serialize;
 
 use super::{
-    machine::{folders, machine_problems},
+    machine::{directories, machine_problems},
     publishing::publishing,
     repository::repository,
 };
@@ -110,7 +110,7 @@ fn look(workspace: &Workspace, request: &Request) -> (Result<Prepared>, Vec<Prob
         let machine = scope.spawn(|| machine_problems(workspace, request));
         (prepare(workspace, request), machine.join())
     });
-    let mut problems = folders(workspace);
+    let mut problems = directories(workspace);
     problems.extend(machine.unwrap_or_default());
     let signer = match request.output {
         Output::Bundles => keys::load(workspace).map(Some),
@@ -145,7 +145,7 @@ mod tests {
         tests::fixture,
     };
 
-    /// Everything that stands against publishing `facts`.
+    /// The problems with publishing `facts`.
     fn refused(facts: &Facts, platforms: &[&str]) -> String {
         let workspace = fixture::workspace(&fixture::declaration());
         let variable = |name: &str| match name {
@@ -184,10 +184,10 @@ mod tests {
     fn what_may_be_built_but_not_published() {
         let facts = || fixture::facts(fixture::DOCKERFILE);
         assert_eq!(refused(&facts(), &[]), "publish v1.0.0 in acme/web");
-        let mut stand_in = facts();
-        stand_in.vendor.images[0].substitute = true;
+        let mut substitute = facts();
+        substitute.vendor.images[0].substitute = true;
         assert!(
-            refused(&stand_in, &[]).contains("error: rust:1-trixie: a stand-in is used, which cannot be published")
+            refused(&substitute, &[]).contains("error: rust:1-trixie: a substitute is used, which cannot be published")
         );
         let mut unpinned = facts();
         unpinned.vendor.images.clear();
@@ -199,7 +199,7 @@ mod tests {
         assert!(refused(&facts(), &["linux/amd64"]).contains("published for all declared platforms"));
     }
 
-    /// The plan for a release without a network, as text, or what stands against it.
+    /// The plan for a release without a network, as text, or its problems.
     fn planned(facts: &Facts, offline: bool) -> String {
         let request = Request {
             version: semver::Version::new(1, 0, 0),

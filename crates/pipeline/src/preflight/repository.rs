@@ -42,14 +42,17 @@ fn files(workspace: &Workspace, facts: &Facts, problems: &mut Vec<Problem>) {
             .and_then(|name| similar_file(workspace, missing, &name.to_string_lossy()))
         {
             Some(similar) => problem.hint(format!("did you mean {similar}?")),
-            None => problem.hint(format!("create it, or mend its path in [{ROOT}] of Cargo.toml")),
+            None => problem.hint(format!("create it, or correct its path in [{ROOT}] of Cargo.toml")),
         };
         problems.push(problem);
     }
-    for folder in &facts.folders {
+    for directory in &facts.directories {
         problems.push(
-            Problem::error(folder.display().to_string(), "is declared as a file, and is a folder")
-                .hint("name its files one by one"),
+            Problem::error(
+                directory.display().to_string(),
+                "is declared as a file, and is a directory",
+            )
+            .hint("name its files one by one"),
         );
     }
 }
@@ -72,8 +75,8 @@ fn base_images(facts: &Facts, problems: &mut Vec<Problem>) {
 }
 
 fn similar_file(workspace: &Workspace, missing: &Path, name: &str) -> Option<String> {
-    let folder = workspace.root.join(missing).parent()?.to_owned();
-    let names: Vec<_> = std::fs::read_dir(folder)
+    let directory = workspace.root.join(missing).parent()?.to_owned();
+    let names: Vec<_> = std::fs::read_dir(directory)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
@@ -100,7 +103,7 @@ fn vendored_platforms(workspace: &Workspace, facts: &Facts, request: &Request, p
         for platform in platforms.iter().filter(lacks) {
             problems.push(
                 Problem::error(&reference, format!("is vendored, but not for {platform}"))
-                    .hint("`cargo xtask vendor` again (`cargo xtask setup` for a stand-in), or leave the platform out with --platform"),
+                    .hint("`cargo xtask vendor` again (`cargo xtask setup` for a substitute), or leave the platform out with --platform"),
             );
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn check(declaration: &Declaration, facts: &Facts) -> Vec<Problem> {
     problems
 }
 
-/// What makes a stage depend on more than its Dockerfile and its images, each with what mends it.
+/// What makes a stage depend on more than its Dockerfile and its images, each with a fix.
 fn obstacles(declaration: &Declaration, file: &Dockerfile, declared: &VendorStage) -> Vec<(String, &'static str)> {
     let mut obstacles = Vec::new();
     let stages = file.with_sources(&declared.stage);

@@ -1,4 +1,4 @@
-//! What ends a publication, and what mends it.
+//! Errors of publishing, each with its fix.
 
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ pub enum PublishError {
         bundle: String,
         /// Why not.
         message: String,
-        /// What mends it.
+        /// The fix.
         hint: &'static str,
     },
     /// The files do not belong together.
@@ -155,7 +155,7 @@ impl PublishError {
             }
             E::Forbidden { .. } => "the token needs the permission `contents: write`",
             E::NoSuchRepository(_) => {
-                "mend `repository` in [workspace.metadata.release], or give the token access to it"
+                "correct `repository` in [workspace.metadata.release], or give the token access to it"
             }
             E::NoTag { .. } => "git tag it on the released commit, and git push origin the tag",
             E::TagElsewhere { .. } => "check out the tagged commit and release it, or choose another version",

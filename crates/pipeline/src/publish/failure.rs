@@ -19,7 +19,7 @@ pub(super) enum Failure {
     Final(PublishError),
     /// A file on this machine cannot be read.
     Io(Box<Error>),
-    /// Somebody pressed Ctrl-C.
+    /// Interrupted with Ctrl-C or SIGTERM.
     Interrupted,
 }
 

@@ -161,9 +161,9 @@ impl GitHub {
         };
         let uri: Uri = address
             .parse()
-            .map_err(|error| refused(format!("an upload address that is none: {error}")))?;
+            .map_err(|error| refused(format!("an invalid upload URL: {error}")))?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(refused(format!("an upload address that is none: {address}")));
+            return Err(refused(format!("an invalid upload URL: {address}")));
         };
         // octocrab puts the base's path before every path, and sends the token to the base's host: on an Enterprise
         // server uploads have another path, at GitHub another host.

@@ -1,7 +1,7 @@
 //! Which bundles may be published, judged by what their manifests say. No I/O.
 //!
 //! `release --publish` refuses the same before it builds ([`crate::preflight`]). Here it is refused for bundles that are there
-//! already, whoever made them and wherever their parts were built.
+//! already, from any machine.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use bundle::{
 use super::error::PublishError;
 use crate::{declaration::Declaration, system::files::file_name};
 
-/// What mends an image that is not pinned.
+/// The fix for an image that is not pinned.
 const PIN: &str = "cargo xtask lock, commit the lock file, and release again";
 
 /// The commit of bundles that are all of one release, and may be published.
@@ -71,7 +71,7 @@ pub(super) fn expect_one_release(
     Ok(commit.map(|(_, commit)| commit.clone()).unwrap_or_default())
 }
 
-/// Why a bundle must not be published, and what mends it; none if it may.
+/// Why a bundle must not be published, and the fix; none if it may.
 fn private(manifest: &Manifest) -> Option<(String, &'static str)> {
     if manifest.dirty {
         let hint = "commit them, tag the commit, and release again";
@@ -87,12 +87,12 @@ fn private(manifest: &Manifest) -> Option<(String, &'static str)> {
     ))
 }
 
-/// Why an image must not be published, and what mends it; none if it may.
+/// Why an image must not be published, and the fix; none if it may.
 fn private_image(image: &ImageRecord) -> Option<(String, &'static str)> {
     let reference = &image.reference;
     if image.substitute {
         return Some((
-            format!("{reference} was made from a stand-in"),
+            format!("{reference} was made from a substitute"),
             "cargo xtask lock and cargo xtask vendor, on a machine that reaches the registry; then release again",
         ));
     }
@@ -123,8 +123,8 @@ mod tests {
     fn check(changes: &[Value], expected: &str) {
         let manifests: Vec<_> = changes.iter().cloned().map(manifest).collect();
         let declaration = fixture::workspace(&fixture::declaration()).declaration;
-        let told = expect_one_release(&declaration, &manifests).unwrap_or_else(|error| error.to_string());
-        assert_eq!(told, expected, "{changes:?}");
+        let found = expect_one_release(&declaration, &manifests).unwrap_or_else(|error| error.to_string());
+        assert_eq!(found, expected, "{changes:?}");
     }
 
     #[test]
@@ -157,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn stand_ins_and_images_that_nobody_pinned_stay_at_home() {
-        let told = |source: Option<&str>, substitute| {
+    fn substitutes_and_images_that_are_not_pinned_are_not_published() {
+        let found = |source: Option<&str>, substitute| {
             let image = ImageRecord {
                 name: "postgres".to_owned(),
                 reference: "postgres:17".to_owned(),
@@ -168,12 +168,12 @@ mod tests {
             };
             private_image(&image).map(|(message, _)| message)
         };
-        assert_eq!(told(None, false), None);
-        assert_eq!(told(Some("postgres:17@sha256:00"), false), None);
+        assert_eq!(found(None, false), None);
+        assert_eq!(found(Some("postgres:17@sha256:00"), false), None);
         assert_eq!(
-            told(Some("postgres:17"), false).unwrap(),
+            found(Some("postgres:17"), false).unwrap(),
             "postgres:17 was not pinned by digest"
         );
-        assert_eq!(told(None, true).unwrap(), "postgres:17 was made from a stand-in");
+        assert_eq!(found(None, true).unwrap(), "postgres:17 was made from a substitute");
     }
 }

@@ -1,4 +1,4 @@
-//! Publishing: from bundles in a folder to one complete GitHub Release.
+//! Publishing: from bundles in a directory to one complete GitHub Release.
 //!
 //! ```text
 //! target → wanted → observe → reconcile → act ─┐

@@ -22,7 +22,7 @@ pub(super) struct Release<'a> {
     pub(super) assets: &'a [Asset],
 }
 
-/// A comment that nobody sees, by which drafts of this program are known.
+/// An invisible comment, by which drafts of this program are known.
 pub(super) fn mark(version: &Version) -> String {
     format!("<!-- release of {version}, kept by cargo xtask publish -->")
 }

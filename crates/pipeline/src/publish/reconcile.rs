@@ -261,11 +261,11 @@ mod tests {
             highest: None,
         };
         let done = reconcile(&wanted(), &found);
-        let told: Vec<_> = match done {
+        let shown: Vec<_> = match done {
             Ok(actions) => actions.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
         };
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     const PUBLISH: &str = "look again, and publish as the latest if nothing else is left to do";

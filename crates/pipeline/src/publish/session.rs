@@ -21,7 +21,7 @@ use crate::{
     system::{interrupt, report::Progress},
 };
 
-/// A publication that needs more looks than this fights with somebody.
+/// A publication that needs more passes than this competes with another writer.
 const MOST_PASSES: u32 = 50;
 
 /// A release that is published and complete.

@@ -1,6 +1,6 @@
 //! What should be there: every asset with its size and digest, the release's text and flags.
 //!
-//! Everything that is wrong with the files is found here, before anything is sent: a stand-in, a damaged bundle, bundles of
+//! Everything that is wrong with the files is found here, before anything is sent: a substitute, a damaged bundle, bundles of
 //! two versions, a name or a size that GitHub refuses. A bundle of 2 GiB or more becomes parts, which are sent from the
 //! bundle itself: nothing is written to the disk.
 
@@ -88,9 +88,9 @@ pub(crate) fn wanted(workspace: &Workspace, target: &Target, request: &Request) 
             assets.push(bundle);
         }
     }
-    let folder = manifests.first().and_then(|(path, _)| path.parent());
-    let installer = folder
-        .map(|folder| folder.join("install.sh"))
+    let directory = manifests.first().and_then(|(path, _)| path.parent());
+    let installer = directory
+        .map(|directory| directory.join("install.sh"))
         .filter(|path| path.is_file());
     let mut others = vec![Asset::of_bytes(
         &sbom::file_name(first.product.as_str()),
@@ -241,15 +241,15 @@ mod tests {
 
     #[test]
     fn parts_are_those_that_split_writes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a-update-1.0.0.tar.gz");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a-update-1.0.0.tar.gz");
         let content: Vec<u8> = (0..=255).cycle().take(2500).collect();
         fs::write(&path, &content).unwrap();
         let assets = parts(&path, "a-update-1.0.0.tar.gz", 1000).unwrap();
-        bundle::parts::split(content.as_slice(), "a-update-1.0.0.tar.gz", 1000, folder.path()).unwrap();
+        bundle::parts::split(content.as_slice(), "a-update-1.0.0.tar.gz", 1000, directory.path()).unwrap();
         assert_eq!(assets.len(), 4);
         for asset in &assets {
-            let written = fs::read(folder.path().join(&asset.name)).unwrap();
+            let written = fs::read(directory.path().join(&asset.name)).unwrap();
             let sent = match &asset.content {
                 Content::Bytes(bytes) => bytes.clone(),
                 Content::File { offset, .. } => {

@@ -27,15 +27,15 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     persist(file, path)
 }
 
-/// A temporary file in the folder of `path`, hidden, removed again unless it is given to [`persist`].
+/// A temporary file in the directory of `path`, hidden, removed again unless it is given to [`persist`].
 pub(crate) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
     tempfile::Builder::new()
         .prefix(PREFIX)
         .permissions(permissions())
-        .tempfile_in(folder)
-        .map_err(Error::io("create a file in", folder))
+        .tempfile_in(directory)
+        .map_err(Error::io("create a file in", directory))
 }
 
 /// Syncs `file` and renames it to `path`.
@@ -43,10 +43,10 @@ pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist(path)
         .map_err(|error| Error::io("write", path)(error.error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("sync", folder))
+    let directory = path.parent().unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::io("sync", directory))
 }
 
 fn permissions() -> fs::Permissions {

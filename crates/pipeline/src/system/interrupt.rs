@@ -1,4 +1,4 @@
-//! Ctrl-C, and the polite request to end.
+//! Ctrl-C and SIGTERM.
 //!
 //! The first one is noted; work that takes long looks at it through [`check`] or [`Watch`], stops, and
 //! removes what it had begun. Programs that run for us are in the same process group and get it too.
@@ -19,17 +19,17 @@ pub(crate) fn listen() {
     ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).ok();
 }
 
-/// Whether somebody has interrupted the process.
+/// Whether the process was interrupted.
 pub(crate) fn is_set() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Ends the work if somebody has interrupted the process.
+/// Ends the work if the process was interrupted.
 pub(crate) fn check() -> Result<()> {
     if is_set() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-/// A reader that fails once somebody has interrupted the process.
+/// A reader that fails once the process was interrupted.
 pub(crate) struct Watch<R>(pub R);
 
 impl<R: Read> Read for Watch<R> {
@@ -42,7 +42,7 @@ impl<R: Read> Read for Watch<R> {
     }
 }
 
-/// Like [`Error::io`], but an interruption is told as such.
+/// Like [`Error::io`], but an interruption is reported as one.
 pub(crate) fn or_io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |error| {
         if is_set() {

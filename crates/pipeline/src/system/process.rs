@@ -46,7 +46,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// What mends it, where that is known.
+    /// The fix, where it is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Missing { program } if program == "docker" => Some("install Docker with the buildx plugin"),

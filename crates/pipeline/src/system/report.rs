@@ -61,7 +61,7 @@ impl Bar {
     }
 }
 
-/// Writes a line to standard error. That nobody may be reading it must not end a release.
+/// Writes a line to standard error. A closed standard error does not end a release.
 pub(crate) fn note(line: impl Display) {
     writeln!(io::stderr(), "{}", plain(&line.to_string())).ok();
 }

@@ -55,7 +55,7 @@ pub(crate) fn workspace(declaration: &Value) -> Workspace {
 /// What is so in the workspace with `dockerfile`: everything is committed, [`BASE`] is vendored.
 pub(crate) fn facts(dockerfile: &str) -> Facts {
     Facts {
-        folders: Vec::new(),
+        directories: Vec::new(),
         git: Ok(Git {
             commit: "c0ffee".to_owned(),
             time: 1,

@@ -39,7 +39,7 @@ struct LockFile {
 }
 
 /// All crates that programs of the workspace are linked from, sorted. A workspace that is locked nowhere has none that
-/// could be told.
+/// could be known.
 pub(super) fn of_programs(root: &Path) -> Result<Vec<Crate>> {
     let lock = root.join("Cargo.lock");
     let Ok(text) = std::fs::read_to_string(&lock) else {

@@ -28,7 +28,7 @@ pub(crate) struct StagePin {
     pub dockerfile: PathBuf,
     /// The stage's name.
     pub stage: String,
-    /// The OCI layout's folder.
+    /// The OCI layout's directory.
     pub layout: PathBuf,
     /// The digest in the layout.
     pub digest: Digest,
@@ -56,7 +56,7 @@ impl StagePin {
     }
 }
 
-/// Finds what was saved of the declared stages, and what stands against using it.
+/// Finds what was saved of the declared stages, and the problems with using it.
 pub(crate) fn resolve(declaration: &Declaration, facts: &Facts, pins: &[Pin]) -> (Vec<StagePin>, Vec<Problem>) {
     let mut found = Vec::new();
     let mut problems = Vec::new();

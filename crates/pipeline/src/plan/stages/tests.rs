@@ -57,7 +57,7 @@ fn a_stage_is_stale_when_an_image_that_it_is_built_on_is_another() {
                     used now\n  hint: cargo xtask vendor";
     assert_eq!(text, expected);
     let text = after(|_, facts| facts.vendor.images[0].substitute = true);
-    assert_eq!(text, expected, "a stand-in is another image");
+    assert_eq!(text, expected, "a substitute is another image");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_stage_that_is_not_vendored_is_told() {
 }
 
 #[test]
-fn a_stage_that_was_built_on_a_stand_in_says_so() {
+fn a_stage_that_was_built_on_a_substitute_says_so() {
     let declaration = workspace(&declaration()).declaration;
     let mut facts = facts(DOCKERFILE);
     facts.vendor.images[0].substitute = true;
@@ -108,16 +108,16 @@ fn the_builder_gets_the_saved_stage_under_its_name_and_no_network() {
 
 #[test]
 fn a_list_is_written_and_read_again_and_a_layout_that_is_not_there_is_left_out() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let facts = facts(DOCKERFILE);
     let mut stage = vendored(&workspace(&declaration()).declaration, &facts);
-    stage.layout = folder.path().join("stages/toolchain");
+    stage.layout = directory.path().join("stages/toolchain");
     let mut vendor = facts.vendor;
     vendor.stages = vec![stage.clone()];
-    vendor.write(folder.path()).unwrap();
-    let text = std::fs::read_to_string(folder.path().join("vendor.json")).unwrap();
+    vendor.write(directory.path()).unwrap();
+    let text = std::fs::read_to_string(directory.path().join("vendor.json")).unwrap();
     assert!(text.contains("\"layout\": \"stages/toolchain\""), "{text}");
-    let read = || crate::facts::vendored::Vendor::read(folder.path()).unwrap();
+    let read = || crate::facts::vendored::Vendor::read(directory.path()).unwrap();
     assert_eq!(read().stages, []);
     std::fs::create_dir_all(&stage.layout).unwrap();
     std::fs::write(stage.layout.join("index.json"), "{}").unwrap();

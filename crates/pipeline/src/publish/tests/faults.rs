@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// With one attempt the run with the fault fails, and somebody runs it again.
+    /// With one attempt the run with the fault fails, and it is run again.
     fn check(self) {
         let name = &self.name;
         let mut site = Site::new();

@@ -25,7 +25,7 @@ struct Site {
     double: Double,
     wanted: Wanted,
     patience: Patience,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Site {
@@ -54,8 +54,8 @@ impl Site {
             repository.annotated_tag("v2.1.0", &commit);
             commit
         };
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("acme-update-2.1.0.tar.gz");
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("acme-update-2.1.0.tar.gz");
         let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         fs::write(&path, &content).unwrap();
         let file = |name: &str, offset: usize, size: usize| Asset {
@@ -89,7 +89,7 @@ impl Site {
                 longest_limit: Duration::from_secs(5),
                 stall: Duration::from_secs(5),
             },
-            _folder: folder,
+            _directory: directory,
         }
     }
 

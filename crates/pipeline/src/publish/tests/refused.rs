@@ -21,7 +21,7 @@ fn tokens_and_repositories() {
         assert_eq!(error(&site, token, repository), (text.to_owned(), 6));
     };
     expect(
-        "nobody",
+        "unknown",
         REPOSITORY,
         "GitHub does not accept the token: Bad credentials",
     );
