@@ -12,6 +12,7 @@ mod machine;
 pub(crate) mod offline;
 mod publishing;
 mod ready;
+mod registries;
 mod repository;
 mod stages;
 mod targets;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     machine::{directories, machine_problems},
     publishing::publishing,
+    registries::registries,
     repository::repository,
 };
 use crate::{
@@ -106,12 +107,19 @@ pub(crate) fn ready(workspace: &Workspace, request: &Request) -> Result<Ready> {
 
 /// Looks at the repository and, meanwhile, at the machine; then at the key.
 fn look(workspace: &Workspace, request: &Request) -> (Result<Prepared>, Vec<Problem>, Result<Option<Signer>>) {
-    let (prepared, machine) = thread::scope(|scope| {
+    let (prepared, machine, registries) = thread::scope(|scope| {
         let machine = scope.spawn(|| machine_problems(workspace, request));
-        (prepare(workspace, request), machine.join())
+        let prepared = prepare(workspace, request);
+        // Where parts are merged, nothing is built.
+        let registries = match &prepared {
+            Ok(prepared) if request.parts.is_empty() => registries(&prepared.plan.pins, request.builder.as_deref()),
+            _ => Vec::new(),
+        };
+        (prepared, machine.join(), registries)
     });
     let mut problems = directories(workspace);
     problems.extend(machine.unwrap_or_default());
+    problems.extend(registries);
     let signer = match request.output {
         Output::Bundles => keys::load(workspace).map(Some),
         Output::Part(_) => Ok(None),
