@@ -265,12 +265,12 @@ impl Config {
     }
 
     /// One folder for each version that was or is in use.
-    pub fn releases(&self) -> PathBuf {
+    pub(crate) fn releases(&self) -> PathBuf {
         self.state.join("releases")
     }
 
     /// What an update replaces, kept until it has ended.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.state.join("work")
     }
 

@@ -11,26 +11,26 @@ const SECRET_WORDS: [&str; 5] = ["PASS", "SECRET", "KEY", "TOKEN", "CREDENTIAL"]
 
 /// The text of an environment file, in lines that have their endings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EnvFile {
+pub(crate) struct EnvFile {
     lines: Vec<String>,
 }
 
 impl EnvFile {
     /// Takes the text of a file. Never fails: invalid lines are kept and ignored.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         Self {
             lines: text.split_inclusive('\n').map(str::to_owned).collect(),
         }
     }
 
     /// The value of `key`, unquoted.
-    pub fn get(&self, key: &str) -> Option<String> {
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
         let value = self.lines.iter().rev().find_map(|line| value_of(line, key))?;
         Some(unquoted(value))
     }
 
     /// Gives `key` a value: in its place if it is there, at the end otherwise. No other byte changes.
-    pub fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         let line = format!("{key}={}", quoted(value));
         if let Some(old) = self.lines.iter_mut().rfind(|line| value_of(line, key).is_some()) {
             *old = line + ending(old);
@@ -48,12 +48,12 @@ impl EnvFile {
     }
 
     /// The text of the file.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.lines.concat()
     }
 
     /// `text` with every value that may be a secret taken out: long ones, and those whose key says so.
-    pub fn hide_secrets(&self, text: String) -> String {
+    pub(crate) fn hide_secrets(&self, text: String) -> String {
         let mut secrets: Vec<String> = self
             .lines
             .iter()

@@ -10,7 +10,7 @@
 
 pub mod docker;
 mod engine;
-pub mod env_file;
+pub(crate) mod env_file;
 mod facts;
 pub(crate) mod pins;
 

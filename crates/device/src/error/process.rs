@@ -43,7 +43,7 @@ pub enum ProcessError {
 
 impl ProcessError {
     /// How to fix it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing { program } if program == "docker" => Some("install Docker with the Compose plugin"),
             Self::Failed { stderr, .. } if stderr.contains("Cannot connect to the Docker daemon") => {

@@ -35,7 +35,7 @@ pub fn open(path: &Path) -> Result<Source> {
 }
 
 /// The size of a bundle in bytes; none if it is not there.
-pub fn size(path: &Path) -> Option<u64> {
+pub(crate) fn size(path: &Path) -> Option<u64> {
     Source::open(path).ok()?.size().ok()
 }
 
@@ -52,31 +52,25 @@ pub fn all(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The list that a part belongs to, whether it is there or not; none for any other file.
-pub fn list_of_part(path: &Path) -> Option<PathBuf> {
+pub(crate) fn list_of_part(path: &Path) -> Option<PathBuf> {
     let bundle = bundle_of_part(path.file_name()?.to_str()?)?;
     Some(path.with_file_name(list_name(bundle)))
 }
 
 /// The file beside a bundle that did not work, with what is known of why.
-pub fn diagnosis(bundle: &Path) -> PathBuf {
+pub(crate) fn diagnosis(bundle: &Path) -> PathBuf {
     let mut name = bundle.as_os_str().to_owned();
     name.push(".diagnostic.txt");
     PathBuf::from(name)
 }
 
 /// Moves a bundle, durably, within a file system. May be repeated after it was interrupted.
-///
-/// # Errors
-/// The system refuses.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     put_with(from, to, files::rename)
 }
 
 /// Copies a bundle, durably. May be repeated after it was interrupted.
-///
-/// # Errors
-/// One cannot be read or the other not be written.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     put_with(from, to, files::copy)
 }
 
@@ -98,10 +92,7 @@ fn put_with(from: &Path, to: &Path, put: fn(&Path, &Path) -> Result<()>) -> Resu
 }
 
 /// Removes a bundle, durably.
-///
-/// # Errors
-/// The system refuses.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     files::remove(path)?;
     crash::point("bundle removed");
     parts_beside(path)?.iter().try_for_each(|part| files::remove(part))
@@ -131,10 +122,7 @@ pub fn hidden(config: &Config, download: &Download) -> PathBuf {
 }
 
 /// Removes what has come of a download that nobody wants any more.
-///
-/// # Errors
-/// The record cannot be read, or a file not be removed.
-pub fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
+pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
     let downloads = store.download(id)?;
     downloads
         .iter()

@@ -1,4 +1,4 @@
-//! Is it healthy, and does it stay so?
+//! Whether the product is healthy, and stays so.
 //!
 //! The product is asked as often as the manifest says, at its interval; as long as a container's own health check
 //! reports "starting" (a migration on an SD card), attempts are not counted, up to [`PATIENCE`]. Then containers must stay
@@ -14,19 +14,19 @@ use crate::{
     containers::{ContainerEngine, ContainerFacts, ContainerHealth, Stack},
     stack::release,
     store::Release,
-    system::clock::Clock,
+    system::{clock::Clock, timing::timed},
 };
 
 /// The longest time for which "starting" extends the attempts.
-pub const PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// How often containers are looked at while they must stay up.
+/// How often containers are inspected while they must stay up.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What is asked where a release declares nothing: containers only.
 const DEFAULT: (u32, u32, u32) = (10, 5, 30);
 
-/// Whose health is asked for.
+/// Whose health is checked, and how.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The stack that runs.
@@ -119,18 +119,32 @@ impl Question {
     }
 }
 
-/// Asks once.
+/// Checks once.
 pub fn is_healthy(engine: &dyn ContainerEngine, question: &Question) -> bool {
     question
         .containers(engine)
         .is_ok_and(|containers| question.ask(engine, &containers).is_ok())
 }
 
-/// Asks until the product is healthy. `seen` is told every answer.
+/// Checks until the product is healthy, and passes every answer to `seen`.
 ///
 /// # Errors
 /// [`Error::Unhealthy`] with the last answer; the engine does not answer.
 pub fn wait(
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    question: &Question,
+    seen: &mut dyn FnMut(String),
+) -> Result<()> {
+    let service = question.health.as_ref().map(|health| health.service.as_str());
+    timed(
+        tracing::debug_span!("health wait", service),
+        ToString::to_string,
+        || ask_until_healthy(engine, clock, question, seen),
+    )
+}
+
+fn ask_until_healthy(
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
     question: &Question,
@@ -171,10 +185,19 @@ pub fn wait(
 }
 
 /// Watches that containers stay up for the declared while, then asks once more.
-///
-/// # Errors
-/// [`Error::Unhealthy`], naming the container that did not; the engine does not answer.
-pub fn soak(
+pub(crate) fn soak(
+    engine: &dyn ContainerEngine,
+    clock: &dyn Clock,
+    question: &Question,
+    seen: &mut dyn FnMut(String),
+) -> Result<()> {
+    let service = question.health.as_ref().map(|health| health.service.as_str());
+    timed(tracing::debug_span!("soak", service), ToString::to_string, || {
+        watch(engine, clock, question, seen)
+    })
+}
+
+fn watch(
     engine: &dyn ContainerEngine,
     clock: &dyn Clock,
     question: &Question,
@@ -219,7 +242,7 @@ fn is_well(container: &ContainerFacts) -> bool {
             && matches!(container.health, ContainerHealth::None | ContainerHealth::Healthy)
 }
 
-/// A service that does something once has ended by now.
+/// A service that runs once has ended.
 fn has_ended_well(container: &ContainerFacts) -> bool {
     !container.running && container.state == "exited" && container.exit_code == 0
 }

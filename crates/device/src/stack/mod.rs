@@ -3,6 +3,6 @@
 pub mod bundle_files;
 pub mod health;
 pub mod load;
-pub mod postgres;
+pub(crate) mod postgres;
 pub mod release;
 pub mod trust;

@@ -1,6 +1,6 @@
-//! PostgreSQL: saved before an update, and put back beside what is there when data must be undone.
+//! PostgreSQL: dumped before an update, and restored beside the live database when data must be undone.
 //!
-//! A dump is plain SQL (`pg_dump --clean --if-exists`), as a person would make it, and complete only if its last line
+//! A dump is plain SQL (`pg_dump --clean --if-exists`), and complete only if its last line
 //! says so. It is never restored over a live schema: it goes into a new database, which is then renamed in, in one
 //! transaction with the one that it replaces. Source: PostgreSQL documentation, `pg_dump`, `ALTER DATABASE`.
 
@@ -16,16 +16,16 @@ use bundle::manifest::Backup;
 use crate::{
     Error, Result,
     containers::{ContainerEngine, Stack},
-    system::{clock::Clock, crash, files},
+    system::{clock::Clock, crash, files, timing::timed},
 };
 
 /// The last words of a complete dump.
 const COMPLETE: &str = "-- PostgreSQL database dump complete";
 
-/// How much of a dump's end is looked at for them; newer versions write a line more.
+/// How many bytes of a dump's end are searched for them; newer versions write one more line.
 const END: u64 = 512;
 
-/// How long a server may take that was started, which recovers first if it was ended in the middle.
+/// How long a started server may take: after a crash it recovers first.
 const START_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// How often it is asked.
@@ -33,29 +33,26 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatabaseFacts {
+pub(crate) struct DatabaseFacts {
     /// The server's major version.
-    pub major: u32,
+    pub(crate) major: u32,
     /// The size on the disk in bytes: a dump is hardly ever larger.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 /// A database in a running stack.
-pub struct Postgres<'a> {
+pub(crate) struct Postgres<'a> {
     /// The engine.
-    pub engine: &'a dyn ContainerEngine,
+    pub(crate) engine: &'a dyn ContainerEngine,
     /// The stack that runs.
-    pub stack: Stack,
+    pub(crate) stack: Stack,
     /// Which database.
-    pub backup: &'a Backup,
+    pub(crate) backup: &'a Backup,
 }
 
 impl Postgres<'_> {
     /// What the server and the database are.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub fn facts(&self) -> Result<DatabaseFacts> {
+    pub(crate) fn facts(&self) -> Result<DatabaseFacts> {
         let question = "SELECT current_setting('server_version_num'), pg_database_size(current_database())";
         let answer = self.ask(&self.backup.database, question)?;
         let answer = answer.trim();
@@ -73,11 +70,8 @@ impl Postgres<'_> {
         })
     }
 
-    /// Waits until a server that was started takes orders, which its container alone does not tell.
-    ///
-    /// # Errors
-    /// It does not.
-    pub fn wait(&self, clock: &dyn Clock) -> Result<()> {
+    /// Waits until a started server accepts queries, which its container's state does not show.
+    pub(crate) fn wait(&self, clock: &dyn Clock) -> Result<()> {
         let began = clock.elapsed();
         loop {
             match self.ask("postgres", "SELECT 1") {
@@ -88,10 +82,7 @@ impl Postgres<'_> {
     }
 
     /// `name`, or `name_2` and so on: the first that no database has.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub fn free_name(&self, name: &str) -> Result<String> {
+    pub(crate) fn free_name(&self, name: &str) -> Result<String> {
         let mut free = name.to_owned();
         let mut number = 1;
         while self.exists(&free)? {
@@ -102,10 +93,7 @@ impl Postgres<'_> {
     }
 
     /// Dumps the database into the file `path`, which is there only when the dump is complete and on the disk.
-    ///
-    /// # Errors
-    /// `pg_dump` fails or ends early, or the file cannot be written.
-    pub fn dump(&self, path: &Path) -> Result<()> {
+    pub(crate) fn dump(&self, path: &Path) -> Result<()> {
         let command = [
             "pg_dump",
             "--clean",
@@ -116,13 +104,15 @@ impl Postgres<'_> {
             "--dbname",
             &self.backup.database,
         ];
-        // What the program did not say wins over what became of the file.
+        // A failure of the program wins over the failure of the file that follows from it.
         let mut failed = None;
         let written = files::write_with(path, 0o600, |file| {
             let mut out = io::BufWriter::with_capacity(1 << 16, &mut *file);
-            let dumped = self
-                .engine
-                .exec(&self.stack, &self.backup.service, &command, None, &mut out);
+            let span = tracing::debug_span!("dump", database = self.backup.database);
+            let dumped = timed(span, ToString::to_string, || {
+                self.engine
+                    .exec(&self.stack, &self.backup.service, &command, None, &mut out)
+            });
             out.flush()?;
             drop(out);
             if let Err(error) = dumped.and_then(|()| expect_complete(file, path)) {
@@ -140,10 +130,7 @@ impl Postgres<'_> {
 
     /// Puts the dump in `path` in the place of the database, which is kept under the name `replaced`. Done at most once:
     /// where `replaced` is there, nothing happens. Nobody but us may be connected.
-    ///
-    /// # Errors
-    /// The dump is not complete or cannot be restored: the database is then what it was.
-    pub fn replace(&self, path: &Path, replaced: &str) -> Result<()> {
+    pub(crate) fn replace(&self, path: &Path, replaced: &str) -> Result<()> {
         if self.exists(replaced)? {
             return Ok(());
         }
@@ -151,7 +138,7 @@ impl Postgres<'_> {
         expect_complete(&mut dump, path)?;
         let restoring = restoring(replaced);
         let database = &self.backup.database;
-        // What an interrupted try left, which may still be at work.
+        // An interrupted attempt may have left it, and may still be at work.
         self.end_sessions(&[&restoring])?;
         self.ask("postgres", &format!("DROP DATABASE IF EXISTS {}", quoted(&restoring)))?;
         self.ask(
@@ -173,23 +160,23 @@ impl Postgres<'_> {
             "--dbname",
             &restoring,
         ];
-        self.engine.exec(
-            &self.stack,
-            &self.backup.service,
-            &command,
-            Some(&mut dump),
-            &mut io::sink(),
-        )?;
+        let span = tracing::debug_span!("restore", database);
+        timed(span, ToString::to_string, || {
+            self.engine.exec(
+                &self.stack,
+                &self.backup.service,
+                &command,
+                Some(&mut dump),
+                &mut io::sink(),
+            )
+        })?;
         crash::point("database restored");
         self.swap(database, replaced, &restoring)
     }
 
     /// Takes a replacement back: the database that [`Postgres::replace`] kept as `replaced` is the database again, and the
     /// one that took its place is kept beside. Nothing if there is no `replaced`.
-    ///
-    /// # Errors
-    /// The database does not answer.
-    pub fn take_back(&self, replaced: &str) -> Result<()> {
+    pub(crate) fn take_back(&self, replaced: &str) -> Result<()> {
         if !self.exists(replaced)? {
             return Ok(());
         }

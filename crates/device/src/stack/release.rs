@@ -35,16 +35,13 @@ const PINS: &str = "images.json";
 const EXTRA: &str = "files";
 
 /// The folder of a release that comes from the bundle `digest_hex`.
-pub fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> PathBuf {
+pub(crate) fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> PathBuf {
     let short = digest_hex.get(..12).unwrap_or(digest_hex);
     config.releases().join(format!("{}-{short}", manifest.version))
 }
 
 /// Writes the files of a bundle into the release's folder.
-///
-/// # Errors
-/// The bundle cannot be read any more, or the folder cannot be written.
-pub fn prepare(
+pub(crate) fn prepare(
     config: &Config,
     bundle: &mut Bundle,
     folder: &Path,
@@ -83,10 +80,7 @@ pub fn prepare(
 
 /// Writes which image each service runs, as a file for Compose in `folder`. It also notes the project's name, as an
 /// extension that Compose passes over: looking at the containers is then possible without asking it.
-///
-/// # Errors
-/// The folder cannot be written.
-pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
+pub(crate) fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
     let text = pins::text(project, pins.iter().map(|(service, pin)| (service.as_str(), pin.id)));
     let path = folder.join(PINS);
     files::write(&path, text.as_bytes(), 0o644)?;
@@ -94,10 +88,7 @@ pub fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) ->
 }
 
 /// Which image each service runs, by the compose file's references and this engine's IDs.
-///
-/// # Errors
-/// A service's image is not in the bundle.
-pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> Result<BTreeMap<String, Pin>> {
+pub(crate) fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> Result<BTreeMap<String, Pin>> {
     pins_of(services, |reference| {
         let image = manifest
             .image_details
@@ -108,9 +99,6 @@ pub fn pins(services: &[Service], manifest: &Manifest, engine: &EngineFacts) -> 
 }
 
 /// Which image each service runs, where `id` knows the references' IDs.
-///
-/// # Errors
-/// A service's image is not in the bundle.
 pub(crate) fn pins_of(services: &[Service], id: impl Fn(&str) -> Option<Digest>) -> Result<BTreeMap<String, Pin>> {
     let mut pins = BTreeMap::new();
     for service in services {
@@ -127,10 +115,7 @@ pub(crate) fn pins_of(services: &[Service], id: impl Fn(&str) -> Option<Digest>)
 }
 
 /// The manifest that a release came with, or was assumed to have; none if a person installed it by hand.
-///
-/// # Errors
-/// It is there and cannot be read.
-pub fn manifest(release: &Release) -> Result<Option<Manifest>> {
+pub(crate) fn manifest(release: &Release) -> Result<Option<Manifest>> {
     let Some(folder) = &release.folder else { return Ok(None) };
     let path = folder.join(MANIFEST);
     let (path, read) = match files::read_if_there(&path)? {
@@ -226,10 +211,7 @@ fn set_environment(config: &Config, release: &Release) -> Result<()> {
 }
 
 /// Gives the keys of a release their values in `env`: the version always, others only where they are missing.
-///
-/// # Errors
-/// There is no randomness for a secret.
-pub fn complete(env: &mut EnvFile, keys: &[EnvironmentKey], version: &str) -> Result<()> {
+pub(crate) fn complete(env: &mut EnvFile, keys: &[EnvironmentKey], version: &str) -> Result<()> {
     for key in keys {
         match &key.value {
             EnvironmentValue::Version => env.set(&key.name, version),
@@ -262,10 +244,7 @@ pub(crate) fn version_key(config: &Config, before: Option<&Manifest>) -> Environ
 }
 
 /// The version that `.env` names.
-///
-/// # Errors
-/// `.env` is there and cannot be read.
-pub fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Option<String>> {
+pub(crate) fn version_in_env(config: &Config, current: Option<&Release>) -> Result<Option<String>> {
     let keys = match current.map(manifest).transpose()?.flatten() {
         Some(manifest) => manifest.environment,
         None => vec![version_key(config, None)],

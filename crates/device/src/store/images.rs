@@ -45,10 +45,7 @@ impl Store {
     }
 
     /// Remembers a bundle that caused a failure, so that it is not tried again by itself.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn refuse(&mut self, bundle: &Digest, why: &str, now: &str) -> Result<()> {
+    pub(crate) fn refuse(&mut self, bundle: &Digest, why: &str, now: &str) -> Result<()> {
         self.connection.execute(
             "INSERT OR REPLACE INTO refused (manifest_digest, why, at) VALUES (?1, ?2, ?3)",
             params![bundle.to_string(), why, now],
@@ -57,10 +54,7 @@ impl Store {
     }
 
     /// Why a bundle is not tried again by itself, if that is so.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn refusal(&self, bundle: &Digest) -> Result<Option<String>> {
+    pub(crate) fn refusal(&self, bundle: &Digest) -> Result<Option<String>> {
         Ok(self
             .connection
             .query_row(
@@ -72,10 +66,7 @@ impl Store {
     }
 
     /// Lets a bundle be tried again: a person said so.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn forgive(&mut self, bundle: &Digest) -> Result<()> {
+    pub(crate) fn forgive(&mut self, bundle: &Digest) -> Result<()> {
         self.connection
             .execute("DELETE FROM refused WHERE manifest_digest = ?1", [bundle.to_string()])?;
         Ok(())

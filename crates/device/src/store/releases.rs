@@ -14,10 +14,7 @@ use crate::Result;
 
 impl Store {
     /// Records a release, or gives the one with the same bundle with its new files and pins.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn add_release(&mut self, release: &Release) -> Result<i64> {
+    pub(crate) fn add_release(&mut self, release: &Release) -> Result<i64> {
         let digest = release.manifest_digest.map(|digest| digest.to_string());
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let id = self.connection.query_row(
@@ -80,10 +77,7 @@ impl Store {
     }
 
     /// Makes a release the current one without an update: a person did it by hand.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn adopt(&mut self, release: i64) -> Result<()> {
+    pub(crate) fn adopt(&mut self, release: i64) -> Result<()> {
         let previous = self.current()?.map(|release| release.id.to_string());
         let transaction = self.connection.transaction()?;
         set(&transaction, "previous", previous.as_deref())?;

@@ -74,10 +74,7 @@ impl Store {
     }
 
     /// The update that waits with the bundle at `path`, if one does.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn waiting_with(&self, path: &Path) -> Result<Option<Update>> {
+    pub(crate) fn waiting_with(&self, path: &Path) -> Result<Option<Update>> {
         let sql = format!("SELECT {UPDATE_COLUMNS} FROM \"update\" WHERE phase = ?1 AND bundle = ?2 ORDER BY id DESC");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let found = statement.query_row(params![Phase::Pending.name(), path.to_string_lossy()], update_of_row);

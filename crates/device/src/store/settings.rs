@@ -8,10 +8,7 @@ use crate::Result;
 
 impl Store {
     /// What the data is, whichever version runs: an older one that can read it may. None if no update has said it yet.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn data(&self) -> Result<Option<DataRule>> {
+    pub(crate) fn data(&self) -> Result<Option<DataRule>> {
         let sql = "SELECT value FROM setting WHERE key = 'data'";
         Ok(self
             .connection
@@ -20,19 +17,13 @@ impl Store {
     }
 
     /// Records what the data is from now on.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn set_data(&mut self, data: &DataRule) -> Result<()> {
+    pub(crate) fn set_data(&mut self, data: &DataRule) -> Result<()> {
         let text = row::to_json(data)?;
         self.set_setting("data", Some(&text))
     }
 
     /// The smallest security epoch that is accepted.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn security_epoch(&self) -> Result<u64> {
+    pub(crate) fn security_epoch(&self) -> Result<u64> {
         Ok(self
             .setting("security_epoch")?
             .and_then(|text| text.parse().ok())

@@ -155,15 +155,18 @@ impl Store {
             ],
         )?;
         transaction.commit()?;
+        tracing::debug!(
+            update = id,
+            event = event.name(),
+            phase = state.phase.name(),
+            "recorded"
+        );
         crash::point(&format!("after {}", event.name()));
         Ok(state)
     }
 
     /// Whether an update was ever in a phase since it was begun last.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn has_been(&self, id: i64, phase: Phase) -> Result<bool> {
+    pub(crate) fn has_been(&self, id: i64, phase: Phase) -> Result<bool> {
         let journal = self.journal(id)?;
         let since_start = journal
             .iter()
@@ -185,10 +188,7 @@ impl Store {
     }
 
     /// Records what the bundle of an update turned out to be.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn set_identity(&mut self, id: i64, version: &Version, changelog: &str, digest: Digest) -> Result<()> {
+    pub(crate) fn set_identity(&mut self, id: i64, version: &Version, changelog: &str, digest: Digest) -> Result<()> {
         self.connection.execute(
             "UPDATE \"update\" SET version = ?2, changelog = ?3, manifest_digest = ?4 WHERE id = ?1",
             params![id, version.to_string(), changelog, digest.to_string()],
@@ -212,10 +212,7 @@ impl Store {
     }
 
     /// Records where the bundle of a release is now.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn set_bundle_of_release(&mut self, id: i64, bundle: &Path) -> Result<()> {
+    pub(crate) fn set_bundle_of_release(&mut self, id: i64, bundle: &Path) -> Result<()> {
         self.connection.execute(
             "UPDATE release SET bundle = ?2 WHERE id = ?1",
             params![id, bundle.to_string_lossy()],
@@ -224,10 +221,7 @@ impl Store {
     }
 
     /// Records which releases an update lies between.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
+    pub(crate) fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
         self.connection.execute(
             "UPDATE \"update\" SET from_release = ?2, to_release = ?3 WHERE id = ?1",
             params![id, from, to],

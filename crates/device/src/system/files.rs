@@ -108,10 +108,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// Copies a file, durably, with the mode that it has.
-///
-/// # Errors
-/// One cannot be read or the other not be written.
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let mut source = File::open(from).map_err(Error::io("read", from))?;
     let mode = source.metadata().map_err(Error::io("read", from))?.permissions().mode() & 0o777;
     write_with(to, mode, |file| io::copy(&mut source, file).map(drop))
@@ -119,10 +116,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// As [`copy`], but a file that is there with the same content and mode is only made durable: on a full disk, what is in
 /// place already must not fail.
-///
-/// # Errors
-/// As for [`copy`].
-pub fn put(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn put(from: &Path, to: &Path) -> Result<()> {
     let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode() & 0o777);
     let same = |path: &Path| Ok::<_, io::Error>((mode(path)?, fs::read(path)?));
     let wanted = same(from).map_err(Error::io("read", from))?;

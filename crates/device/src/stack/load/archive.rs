@@ -38,7 +38,7 @@ const CHUNK: usize = 128 * 1024;
 
 /// A planned archive.
 #[derive(Debug)]
-pub struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     entries: Vec<Entry<'a>>,
 }
 
@@ -59,10 +59,7 @@ enum Content<'a> {
 impl<'a> Archive<'a> {
     /// Plans the archive of `image` for the engine that `facts` describes, with the layers in `missing`. `name` is the
     /// image's name in a containerd store.
-    ///
-    /// # Errors
-    /// The image's manifest cannot be read.
-    pub fn plan<S: Read + Seek>(
+    pub(crate) fn plan<S: Read + Seek>(
         bundle: &mut VerifiedBundle<S>,
         image: &'a PlatformImage,
         facts: &EngineFacts,
@@ -105,16 +102,13 @@ impl<'a> Archive<'a> {
     }
 
     /// The exact size of the archive in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let entry = |entry: &Entry<'_>| 512 + entry.size + tar_padding(entry.size) as u64;
         self.entries.iter().map(entry).sum::<u64>() + TAR_END.len() as u64
     }
 
     /// Writes the archive. `progress` is told the number of bytes of each piece.
-    ///
-    /// # Errors
-    /// A blob cannot be read or is not what was verified, or `out` takes no more.
-    pub fn write<S: Read + Seek>(
+    pub(crate) fn write<S: Read + Seek>(
         &self,
         bundle: &mut VerifiedBundle<S>,
         out: &mut dyn Write,

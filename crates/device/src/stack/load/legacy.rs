@@ -1,11 +1,11 @@
-//! A bundle of the old release procedure: its `images.tar`, as `docker save` wrote it, straight into the engine.
+//! A bundle of the legacy release procedure: its `images.tar`, as `docker save` wrote it, straight into the engine.
 //!
 //! ```text
 //! intent → names for what runs → the whole archive → is every image there, and for this device? → named → synced
 //! ```
 //!
-//! Such a load names images by itself, and so may take a name from an image that runs: which image a service had is told by
-//! the release's pins alone, and whoever undoes the update gives the names back. Nothing says beforehand what IDs the
+//! Such a load names images by itself, and so may take a name from an image that runs: only the release's pins say which
+//! image a service had, and undoing the update gives the names back. Nothing says beforehand what IDs the
 //! images will have, nor for which platform they are. May be repeated.
 
 use std::{
@@ -21,13 +21,13 @@ use crate::{
     Error, Result,
     containers::{ContainerEngine, EngineFacts},
     store::{Pin, Store},
-    system::crash,
+    system::{crash, timing::timed},
 };
 
 /// Bytes that are read at once.
 const CHUNK: usize = 128 * 1024;
 
-/// What became of the images of an old bundle.
+/// The result of loading the images of a legacy bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedArchive {
     /// Each image's ID in this engine, by the name that the bundle gives it.
@@ -36,7 +36,7 @@ pub struct LoadedArchive {
     pub sent_bytes: u64,
 }
 
-/// Loads all images of an old bundle. `progress` is told the number of bytes of each piece that is sent.
+/// Loads all images of a legacy bundle. `progress` is told the number of bytes of each piece that is sent.
 ///
 /// # Errors
 /// The bundle cannot be read; the engine refuses it, or afterwards lacks an image or has it for another platform. What was
@@ -67,7 +67,7 @@ pub fn load_legacy(
         }
     };
     if intent::is_from_before_boot(store, &digest)? {
-        // Its files may be empty, which nothing notices but whoever runs them.
+        // Their files may be empty, which only a container that runs them notices.
         remove();
     }
     intent::record(store, &digest)?;
@@ -76,7 +76,9 @@ pub fn load_legacy(
         engine.tag(&pin.id, &keeping(&manifest.product, &pin.id)).ok();
     }
     crash::point("loading images");
-    let loaded = send(engine, bundle, progress).and_then(|sent_bytes| {
+    let span = tracing::debug_span!("load images", %digest);
+    let sent = timed(span, ToString::to_string, || send(engine, bundle, progress));
+    let loaded = sent.and_then(|sent_bytes| {
         crash::point("images loaded");
         let ids = check(engine, facts, &manifest.images)?;
         for id in ids.values() {
@@ -100,7 +102,7 @@ fn send(
     bundle: &mut VerifiedBundle<impl Read + Seek>,
     progress: &dyn Fn(u64),
 ) -> Result<u64> {
-    let mut unreadable = None;
+    let mut unreadable: Option<io::Error> = None;
     let sent = Cell::new(0);
     let loaded = engine.load(&mut |out| {
         let count = |bytes| {
@@ -109,15 +111,18 @@ fn send(
         };
         let mut images = bundle.open_images()?;
         let copied = archive::copy(&mut images, &mut vec![0; CHUNK], out, &count);
-        copied.map(drop).inspect_err(|error| {
-            // Not why the engine wants no more, which it says itself.
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                unreadable = Some(error.to_string());
+        copied.map(drop).map_err(|error| {
+            // Why the engine wants no more, it says itself.
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return error;
             }
+            let kind = error.kind();
+            unreadable = Some(error);
+            kind.into()
         })
     });
     match unreadable {
-        Some(message) => Err(Error::engine("read images.tar from the bundle", message)),
+        Some(error) => Err(Error::engine_because("read images.tar from the bundle", error)),
         None => loaded.map(|()| sent.get()),
     }
 }

@@ -18,7 +18,7 @@ use crate::containers::{EngineFacts, ImageFacts, ImageStore};
 
 /// What an engine has that new images can be built upon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Present {
+pub(crate) struct Present {
     /// The IDs of its images, in whichever store.
     ids: BTreeSet<Digest>,
     /// The diff IDs of each image, lowest first.
@@ -29,7 +29,7 @@ pub struct Present {
 
 impl Present {
     /// What an engine has that has these `images`; `loaded` are the blobs of each image that was recorded as loaded.
-    pub fn of(images: &[ImageFacts], loaded: &BTreeMap<Digest, BTreeSet<Digest>>) -> Self {
+    pub(crate) fn of(images: &[ImageFacts], loaded: &BTreeMap<Digest, BTreeSet<Digest>>) -> Self {
         Self {
             ids: images.iter().map(|image| image.id).collect(),
             chains: images.iter().map(|image| image.diff_ids.clone()).collect(),
@@ -43,7 +43,7 @@ impl Present {
     }
 
     /// Takes in an image that is loaded meanwhile.
-    pub fn add(&mut self, image: &PlatformImage) {
+    pub(crate) fn add(&mut self, image: &PlatformImage) {
         self.ids.extend([image.config, image.manifest]);
         self.chains
             .push(image.layers.iter().map(|layer| layer.diff_id).collect());
@@ -51,7 +51,7 @@ impl Present {
     }
 
     /// The layers of `image` that are missing, as stored in the bundle.
-    pub fn missing(&self, image: &PlatformImage, store: ImageStore) -> BTreeSet<Digest> {
+    pub(crate) fn missing(&self, image: &PlatformImage, store: ImageStore) -> BTreeSet<Digest> {
         match store {
             ImageStore::Classic => self.not_unpacked(image).iter().map(|layer| layer.digest).collect(),
             ImageStore::Containerd => layers(image).difference(&self.blobs).copied().collect(),
@@ -73,7 +73,7 @@ impl Present {
     /// an archive before it unpacks it (moby, image/tarexport/load.go), of one image at a time.
     ///
     /// Exact in bytes of content; what a file system adds is not in it.
-    pub fn disk_needed(&self, images: &[&PlatformImage], facts: &EngineFacts) -> u64 {
+    pub(crate) fn disk_needed(&self, images: &[&PlatformImage], facts: &EngineFacts) -> u64 {
         let mut present = self.clone();
         let (mut kept, mut most) = (0, 0);
         for image in images {
@@ -94,7 +94,7 @@ impl Present {
     }
 
     /// How many bytes of content the engine is sent for `images`, unless it refuses them without what is left out.
-    pub fn bytes_to_send(&self, images: &[&PlatformImage], facts: &EngineFacts) -> u64 {
+    pub(crate) fn bytes_to_send(&self, images: &[&PlatformImage], facts: &EngineFacts) -> u64 {
         let mut present = self.clone();
         let mut total = 0;
         for image in images {
@@ -122,7 +122,7 @@ impl Present {
 }
 
 /// All layers of an image, as stored in the bundle.
-pub fn layers(image: &PlatformImage) -> BTreeSet<Digest> {
+pub(crate) fn layers(image: &PlatformImage) -> BTreeSet<Digest> {
     image.layers.iter().map(|layer| layer.digest).collect()
 }
 

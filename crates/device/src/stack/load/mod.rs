@@ -13,9 +13,9 @@
 //! made of it. "Whole" outlives a power cut only after `sync(2)`, because engines do not sync what they unpack; so an image
 //! whose loading was begun before the machine was started last, and not recorded, is removed and loaded again.
 //!
-//! Every step may be repeated. The old version runs meanwhile and is not touched.
+//! Every step may be repeated. The previous version runs meanwhile and is not touched.
 //!
-//! A bundle of the old release procedure has only an archive to be loaded as it is: [`load_legacy`].
+//! A bundle of the legacy release procedure has one archive, which is loaded as it is: [`load_legacy`].
 
 mod archive;
 mod intent;
@@ -28,7 +28,6 @@ mod tests;
 use std::{
     cell::Cell,
     collections::BTreeSet,
-    fmt,
     io::{self, Read, Seek},
 };
 
@@ -39,17 +38,19 @@ use bundle::{
     read::VerifiedBundle,
 };
 
-pub use self::{
+use self::{
     archive::Archive,
-    legacy::{LoadedArchive, load_legacy},
     missing::{Present, layers},
+};
+pub use self::{
+    legacy::{LoadedArchive, load_legacy},
     names::{keeping, let_go},
 };
 use crate::{
     Error, Result,
     containers::{ContainerEngine, EngineFacts, ImageStore},
     store::Store,
-    system::crash,
+    system::{crash, timing::timed},
 };
 
 /// What became of an image.
@@ -63,19 +64,13 @@ pub struct Loaded {
     pub already_there: bool,
 }
 
-/// What the engine has that new images can be built upon.
-///
-/// # Errors
-/// The engine does not answer, or the record cannot be read.
-pub fn present(engine: &dyn ContainerEngine, store: &Store) -> Result<Present> {
+/// What the engine has, which new images can build upon.
+pub(crate) fn present(engine: &dyn ContainerEngine, store: &Store) -> Result<Present> {
     Ok(Present::of(&engine.images()?, &store.loaded()?))
 }
 
 /// How many bytes the engine is sent for the images of a bundle: [`Present::bytes_to_send`].
-///
-/// # Errors
-/// As for [`present`].
-pub fn missing_bytes(
+pub(crate) fn missing_bytes(
     engine: &dyn ContainerEngine,
     store: &Store,
     facts: &EngineFacts,
@@ -88,10 +83,7 @@ pub fn missing_bytes(
 }
 
 /// How many bytes of disk loading the images of a bundle takes in the engine's folder: [`Present::disk_needed`].
-///
-/// # Errors
-/// As for [`present`].
-pub fn disk_needed(
+pub(crate) fn disk_needed(
     engine: &dyn ContainerEngine,
     store: &Store,
     facts: &EngineFacts,
@@ -155,10 +147,14 @@ pub fn load_image(
         id: facts.store.image_id(on),
         sent: Cell::new(0),
     };
-    let already_there = loading.is_there()?;
-    if !already_there {
-        loading.load(bundle, progress)?;
-    }
+    let span = tracing::debug_span!("load image", image = image.reference);
+    let already_there = timed(span, ToString::to_string, || {
+        let already_there = loading.is_there()?;
+        if !already_there {
+            loading.load(bundle, progress)?;
+        }
+        Ok::<_, Error>(already_there)
+    })?;
     Ok(Loaded {
         id: loading.id,
         sent_bytes: loading.sent.into_inner(),
@@ -166,7 +162,7 @@ pub fn load_image(
     })
 }
 
-/// One image on its way.
+/// One image that is being loaded.
 struct Loading<'a> {
     engine: &'a dyn ContainerEngine,
     facts: &'a EngineFacts,
@@ -179,16 +175,16 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Whether nothing need be done.
+    /// Whether the image is there and complete, so that nothing is to be done.
     fn is_there(&mut self) -> Result<bool> {
         let recorded = self.store.loaded()?.contains_key(&self.id);
         if !recorded && intent::is_from_before_boot(self.store, &self.id)? {
-            // Its files may be empty, which nothing notices but whoever runs them. One that a container uses stays: it
-            // was there before, or somebody works with it.
+            // Its files may be empty, which only a container that runs them notices. An image that a container uses stays:
+            // it was there before.
             self.engine.remove_image(&self.id.to_string()).ok();
             return Ok(false);
         }
-        // Whatever is wrong with it, loading it again mends it or says so.
+        // If anything is wrong with it, loading it again fixes it or reports it.
         if self.check().is_err() {
             return Ok(false);
         }
@@ -228,7 +224,7 @@ impl Loading<'_> {
     ) -> Result<()> {
         let all = layers(self.image);
         let mut there = self.engine.images()?;
-        // What is left of this very image is not to be relied upon.
+        // What is left of this image itself is not reliable.
         there.retain(|image| image.id != self.id);
         let missing = Present::of(&there, &self.store.loaded()?).missing(self.image, self.facts.store);
         let Err(error) = self.send(bundle, &missing, progress) else {
@@ -254,24 +250,27 @@ impl Loading<'_> {
         missing: &BTreeSet<Digest>,
         progress: &dyn Fn(u64),
     ) -> Result<(), Attempt> {
-        let mut failed = None;
+        let mut failed: Option<io::Error> = None;
         let written = Archive::plan(bundle, self.image, self.facts, missing, &names::loading(&self.id));
-        let archive = written.map_err(|error| Attempt::Failed(self.unreadable(&error)))?;
+        let archive = written.map_err(|error| Attempt::Failed(self.unreadable(error)))?;
         let (sent, unreadable) = (&self.sent, &mut failed);
         let loaded = self.engine.load(&mut |out| {
             let count = |bytes| {
                 sent.set(sent.get() + bytes);
                 progress(bytes);
             };
-            archive.write(bundle, out, &count).inspect_err(|error| {
-                // Not why the engine wants no more, which it says itself.
-                if error.kind() != io::ErrorKind::BrokenPipe {
-                    *unreadable = Some(error.to_string());
+            archive.write(bundle, out, &count).map_err(|error| {
+                // Why the engine wants no more, it says itself.
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    return error;
                 }
+                let kind = error.kind();
+                *unreadable = Some(error);
+                kind.into()
             })
         });
-        if let Some(message) = failed {
-            return Err(Attempt::Failed(self.unreadable(&message)));
+        if let Some(error) = failed {
+            return Err(Attempt::Failed(self.unreadable(error)));
         }
         loaded.map_err(Attempt::Refused)?;
         self.check().map_err(Attempt::Refused)
@@ -291,7 +290,7 @@ impl Loading<'_> {
         self.engine.try_create(&self.id)
     }
 
-    /// Gives the image the name that keeps it, and takes the temporary one away.
+    /// Gives the image the name that keeps it, and removes the temporary one.
     fn name(&self) -> Result<()> {
         self.engine.tag(&self.id, &keeping(self.product, &self.id))?;
         match self.facts.store {
@@ -311,7 +310,7 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// The error, after what a refused load can leave behind is removed: it looks like an image and is none.
+    /// The error, after the incomplete image that a refused load can leave behind was removed.
     fn give_up(&self, attempt: Attempt) -> Error {
         if self.facts.store == ImageStore::Containerd {
             self.engine.remove_image(&names::loading(&self.id)).ok();
@@ -321,15 +320,15 @@ impl Loading<'_> {
         }
     }
 
-    fn unreadable(&self, error: &dyn fmt::Display) -> Error {
-        Error::engine(format!("read {} from the bundle", self.reference), error)
+    fn unreadable(&self, error: io::Error) -> Error {
+        Error::engine_because(format!("read {} from the bundle", self.reference), error)
     }
 }
 
-/// Why an attempt to load did not work.
+/// Why an attempt to load failed.
 #[derive(Debug, thiserror::Error)]
 enum Attempt {
-    /// The bundle cannot be read: another attempt would not help.
+    /// The bundle cannot be read: another attempt would fail too.
     #[error(transparent)]
     Failed(Error),
     /// The engine did not take it, or has something else.
