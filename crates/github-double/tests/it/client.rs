@@ -5,13 +5,15 @@ use std::{
     net::{Shutdown, TcpStream},
 };
 
+use http_body_util::{BodyExt as _, Full};
+use hyper::{HeaderMap, Request, body::Bytes};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
-use ureq::{Agent, Body, http::Response};
 
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
@@ -26,34 +28,26 @@ impl Answer {
 }
 
 /// Sends a request; `headers` are added to those that GitHub demands.
-pub(crate) fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .build()
-        .into();
-    let mut request = ureq::http::Request::builder()
-        .method(method)
-        .uri(url)
-        .header("user-agent", "test");
+pub(crate) fn send(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, Box<dyn std::error::Error>> {
+    let mut request = Request::builder().method(method).uri(url).header("user-agent", "test");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = if body.is_empty() {
-        agent.run(request.body(()).unwrap())?
-    } else {
-        agent.run(request.body(body).unwrap())?
-    };
-    read(answer)
-}
-
-fn read(answer: Response<Body>) -> Result<Answer, ureq::Error> {
-    let (parts, mut body) = answer.into_parts();
-    Ok(Answer {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body: body.read_to_vec()?,
+    let request = request.body(Full::new(Bytes::copy_from_slice(body)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let (parts, body) = client.request(request).await?.into_parts();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes().to_vec(),
+        })
     })
 }
 

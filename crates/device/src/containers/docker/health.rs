@@ -1,13 +1,15 @@
-//! Asking the product whether it is healthy: where, and once.
+//! The product's health: which URL answers for it, and one request to it.
 //!
-//! A path is asked at the service's published port, as its users do; at the container's own address if nothing is
-//! published. Proxies and redirects are not followed: the answer of somebody else says nothing.
+//! A path is requested on the service's published port, as its users do; on the container's own address if nothing is
+//! published. Proxies and redirects are not followed: the answer of another server says nothing about the product.
 
-use std::{collections::BTreeSet, io::Read as _, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, error::Error as _, net::IpAddr, time::Duration};
 
 use bollard::models::{ContainerInspectResponse, PortBinding};
 use bundle::manifest::Health;
-use ureq::Agent;
+use reqwest::{Client, redirect::Policy};
+
+use super::api;
 
 /// How long a connection may take; it goes to this device.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -18,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Characters of an answer that an error shows.
 const SHOWN: usize = 200;
 
-/// Whether a health URL says itself whom to ask.
+/// Whether a health URL names its host itself.
 pub(super) fn is_absolute(url: &str) -> bool {
     url.contains("://")
 }
@@ -32,32 +34,63 @@ pub(super) fn url_of(container: Option<&ContainerInspectResponse>, health: &Heal
     Ok(format!("http://{address}/{path}"))
 }
 
-/// Asks `url`; success is an answer with status 200 to 299.
+/// Requests `url`; success is an answer with status 200 to 299.
 pub(super) fn get(url: &str) -> Result<(), String> {
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(ANSWER))
-        .build()
-        .into();
-    let answer = agent.get(url).call().map_err(|error| format!("{url}: {error}"))?;
+    let runtime = api::runtime().map_err(|error| error.to_string())?;
+    let answer = runtime.block_on(request(url));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    answer
+}
+
+async fn request(url: &str) -> Result<(), String> {
+    let failed = |error: reqwest::Error| format!("{url}: {}", causes(&error.without_url()));
+    let mut answer = client(url).map_err(failed)?.get(url).send().await.map_err(failed)?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
     let mut body = Vec::new();
-    let reader = answer.into_body().into_reader();
     // What came until a failure is shown.
-    reader.take(4 * SHOWN as u64).read_to_end(&mut body).ok();
+    while body.len() < 4 * SHOWN
+        && let Ok(Some(chunk)) = answer.chunk().await
+    {
+        body.extend_from_slice(&chunk[..chunk.len().min(4 * SHOWN - body.len())]);
+    }
     let text = in_one_line(&String::from_utf8_lossy(&body));
     Err(if text.is_empty() {
         format!("{url}: {status}")
     } else {
         format!("{url}: {status}: {text}")
     })
+}
+
+fn client(url: &str) -> reqwest::Result<Client> {
+    // Once for each process; an earlier call has set the same.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let builder = Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .redirect(Policy::none())
+        .no_proxy()
+        // The names of this device, as its other programs see them.
+        .no_hickory_dns();
+    // The system's certificates are read only where they are needed; a device may have none.
+    match url.starts_with("https://") {
+        true => builder.build(),
+        false => builder.tls_certs_only([]).build(),
+    }
+}
+
+/// An error with its causes, in one line.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn in_one_line(text: &str) -> String {
@@ -220,6 +253,9 @@ mod tests {
         assert!(error.ends_with("503 Service Unavailable: no database there"), "{error}");
         let elsewhere = "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n";
         assert!(get(&answering(elsewhere)).unwrap_err().ends_with("302 Found"));
-        assert!(get("http://127.0.0.1:1/health").is_err());
+        for scheme in ["http", "https"] {
+            let error = get(&format!("{scheme}://127.0.0.1:1/health")).unwrap_err();
+            assert!(error.contains("refused"), "{error}");
+        }
     }
 }
