@@ -34,7 +34,7 @@ include-path = "/api/v1/ota/uploads/{id}"
 include-method = "PATCH"
 enabled = false
 
-# A header that nobody knows is no reason to refuse an upload.
+# An unknown header is no reason to refuse an upload.
 [[operations]]
 include-path = "/api/v1/ota/uploads"
 include-method = "POST"
@@ -49,7 +49,7 @@ positive_data_acceptance.expected-statuses = ["2xx", "3xx", "400", "401", "403",
 /// How long an update may take.
 const UPDATE: Duration = Duration::from_secs(120);
 
-/// A device with a daemon whose page somebody looks at.
+/// A device with a daemon whose page is open.
 struct Watched {
     browser: Browser,
     password: String,
@@ -167,8 +167,8 @@ fn a_person_updates_a_device_in_a_browser() {
 
     // Going back says what becomes of the data.
     browser.click(".update:nth-child(2) .buttons button");
-    browser.wait_for("#confirm-title", "Bring 2.0.0 back?");
-    assert!(browser.text("#confirm-text").contains("No data is touched"));
+    browser.wait_for("#confirm-title", "Roll back to 2.0.0?");
+    assert!(browser.text("#confirm-text").contains("No data is changed"));
     browser.keep("roll-back");
     browser.click("#confirm-do");
     browser.wait_long_for("#course-title", "2.1.0 was rolled back", UPDATE);

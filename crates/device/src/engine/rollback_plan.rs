@@ -2,6 +2,7 @@
 
 use bundle::manifest::DataRule;
 use semver::Version;
+use serde::Serialize;
 
 use crate::{
     Error, Result,
@@ -10,12 +11,13 @@ use crate::{
     store::{Release, Store, Update},
 };
 
-/// What rolling back would mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What rolling back an update would mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RollbackPlan {
-    /// The version that would run.
+    /// The version that would run afterwards.
+    #[schema(value_type = String)]
     pub version: Version,
-    /// From when on writes would be lost, RFC 3339 in UTC; none if all data stays.
+    /// The time since when all writes would be lost, RFC 3339 in UTC; null if all data stays. Sent back to agree.
     pub discards_data_since: Option<String>,
 }
 

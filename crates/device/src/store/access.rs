@@ -44,7 +44,8 @@ pub struct Token {
 }
 
 /// A line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditView)]
 pub struct Audit {
     /// When.
     pub at: String,

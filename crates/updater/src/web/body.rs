@@ -1,4 +1,4 @@
-//! What calls bring: JSON bodies, queries and path parameters, each with a readable refusal.
+//! Extractors of JSON bodies, queries and path parameters, each with a readable error response.
 
 use std::time::Duration;
 
@@ -8,14 +8,33 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use utoipa::IntoResponses;
 
-use super::refusal::Refusal;
+use super::refusal::{Problem, Refusal};
 
 /// The largest JSON body in bytes; release notes are the largest part of one.
 pub(crate) const MAX_JSON: usize = 256 << 10;
 
-/// How long a JSON body may take.
+/// The time limit for a JSON body.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The error responses of a call with a JSON body, for the OpenAPI document. What 422 means, each call says.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the document is made of it")]
+pub(crate) enum InvalidBody {
+    /// No JSON
+    #[response(status = 400)]
+    NoJson(Problem),
+    /// The body did not come in time
+    #[response(status = 408)]
+    Late(Problem),
+    /// The body is too large
+    #[response(status = 413)]
+    TooLarge(Problem),
+    /// The body is not JSON
+    #[response(status = 415)]
+    OtherType(Problem),
+}
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -90,7 +109,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-/// The part of the path that names something.
+/// The path parameter.
 pub(crate) struct Name(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
@@ -104,10 +123,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-/// No list is as long.
+/// More pages than any list has.
 const LAST_PAGE: u64 = 1_000_000;
 
-/// Which part of a list is wanted.
+/// The requested part of a list.
 pub(crate) struct Page {
     /// From 1.
     pub(crate) page: u64,
@@ -115,7 +134,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// How many come before it.
+    /// The number of entries before it.
     pub(crate) fn offset(&self) -> u64 {
         (self.page - 1) * self.page_size
     }

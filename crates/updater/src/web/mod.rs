@@ -67,7 +67,7 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
     }
 }
 
-/// As [`start`], on a free port of this machine, which is given.
+/// As [`start`], on a free port of this machine, which is returned.
 ///
 /// # Panics
 /// There is no port, or no thread.

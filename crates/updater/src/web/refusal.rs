@@ -1,4 +1,4 @@
-//! Why a call is not answered as asked: a status, and a sentence that a person can read.
+//! Error responses: a status, and a sentence for people.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use device::Error;
 
-/// An answer that is none.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
     retry_after: Option<Duration>,
 }
 
-/// The body of every answer with a status of 400 or more.
+/// The body of every response with a status of 400 or more.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// What is wrong, in a sentence.
@@ -48,7 +48,7 @@ impl Refusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
-    /// Something failed here that callers can do nothing about. The log says what it was.
+    /// A failure that is not the caller's; its cause is logged.
     pub(crate) fn internal(error: &Error) -> Self {
         tracing::warn!("a call failed: {error}");
         Self::new(
@@ -102,23 +102,23 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What any call may be refused with, for the OpenAPI document.
+/// The error responses of every call, for the OpenAPI document.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only the document is made of it")]
 pub(crate) enum Refused {
     /// No credentials, or wrong ones
     #[response(status = 401)]
-    Unauthorized(#[to_schema] Problem),
+    Unauthorized(Problem),
     /// Credentials that do not suffice, or a call from another site
     #[response(status = 403)]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// Too many attempts
     #[response(status = 429)]
-    TooMany(#[to_schema] Problem),
+    TooMany(Problem),
     /// It failed on this device
     #[response(status = 500)]
-    Internal(#[to_schema] Problem),
+    Internal(Problem),
     /// It cannot be answered now
     #[response(status = 503)]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }

@@ -11,10 +11,10 @@ use reqwest::{Client, redirect::Policy};
 
 use super::api;
 
-/// How long a connection may take; it goes to this device.
+/// The time limit for a connection; it stays on this device.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long the whole answer may take.
+/// The time limit for the complete answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Characters of an answer that an error shows.
@@ -29,7 +29,7 @@ pub(super) fn is_absolute(url: &str) -> bool {
 pub(super) fn url_of(container: Option<&ContainerInspectResponse>, health: &Health) -> Result<String, String> {
     let service = &health.service;
     let container = container.ok_or_else(|| format!("the service `{service}` has no container"))?;
-    let address = address(container).map_err(|why| format!("the service `{service}` cannot be asked: {why}"))?;
+    let address = address(container).map_err(|why| format!("the service `{service}` cannot be reached: {why}"))?;
     let path = health.url.trim_start_matches('/');
     Ok(format!("http://{address}/{path}"))
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_published_port_is_asked() {
+    fn the_lowest_published_port_is_requested() {
         for (ports, expected) in [
             (
                 json!({"443/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8443"}],
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn without_published_ports_the_container_itself_is_asked() {
+    fn without_published_ports_the_container_itself_is_requested() {
         let container =
             |ports: Value| json!({"NetworkSettings": {"Ports": ports, "Networks": {"a": {"IPAddress": "192.0.2.9"}}}});
         assert_eq!(

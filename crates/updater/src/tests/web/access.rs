@@ -6,7 +6,7 @@ use super::{Api, Call, expect, http::Answer};
 use crate::web::access::password;
 use device::store::Session;
 
-/// Every call that somebody unknown must not make.
+/// Every call that needs credentials.
 fn guarded(api: &Api) -> Vec<Call> {
     [
         ("GET", ""),
@@ -32,7 +32,7 @@ fn guarded(api: &Api) -> Vec<Call> {
 }
 
 #[test]
-fn nobody_without_credentials_sees_more_than_the_version() {
+fn without_credentials_only_the_version_is_shown() {
     let api = Api::new();
     for call in guarded(&api) {
         let answer = call.send();
@@ -173,7 +173,7 @@ fn a_foreign_page_cannot_use_a_session() {
     assert_eq!(api.get("")["total"], 1);
     let own = format!("http://{}", api.address);
     assert_eq!(register(&[("origin", &own)]).status, 201);
-    // Behind a proxy, the host that it was asked for.
+    // Behind a proxy, the host that the proxy was called by.
     assert_eq!(
         api.anonymous("POST", "")
             .header("cookie", &cookie)
@@ -212,7 +212,7 @@ fn a_token_that_may_read_reads() {
 }
 
 #[test]
-fn attempts_are_limited_and_told_in_the_log() {
+fn attempts_are_limited_and_logged() {
     let api = Api::new();
     let log_in = |password: &str| {
         api.anonymous("POST", "/session")

@@ -236,7 +236,7 @@ fn records_are_deleted_unless_they_are_needed() {
 }
 
 #[test]
-fn while_something_acts_everything_else_is_told_so() {
+fn while_an_update_is_applied_other_commands_are_refused() {
     let api = Api::new();
     assert_eq!(api.upload(&api.bundle(&Version::good("1.1.0"))).status, 201);
     let id = api.newest().public_id;
@@ -246,7 +246,7 @@ fn while_something_acts_everything_else_is_told_so() {
             api.call("DELETE", &format!("/{id}")),
         ]
     };
-    // Somebody at the console.
+    // A person at the console.
     let lock = Lock::take(&api.device.config.lock(), "updater apply x.tar.gz").unwrap();
     for call in calls() {
         expect(&api.send(call), 409, "`updater apply x.tar.gz`");
@@ -259,7 +259,7 @@ fn while_something_acts_everything_else_is_told_so() {
     }
     drop(acting);
     assert_eq!(api.get(&format!("/{id}"))["status"], "pending");
-    // What only waits can be asked for all the same.
+    // An update that only waits can be requested all the same.
     let _acting = api.requests.acting("another update");
     api.register("1.5.0");
 }

@@ -71,7 +71,7 @@ fn the_four_answers_of_github() {
             .unwrap()
             .ends_with("app-update-1.1.0.tar.gz")
     );
-    // Nobody unknown makes the device ask, or learns what it knows.
+    // A caller without credentials causes no request, and learns nothing.
     github.forget_requests();
     assert_eq!(
         api.anonymous("GET", "/check").send().json()["github_latest_version"],

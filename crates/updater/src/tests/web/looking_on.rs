@@ -61,7 +61,7 @@ fn events_until(api: &Api, wanted: impl Fn(&str, &Value) -> bool) -> Vec<(String
 }
 
 #[test]
-fn the_course_of_an_update_is_told() {
+fn the_progress_of_an_update_is_sent() {
     let api = Api::new();
     let first = events_until(&api, |name, _| name == "progress");
     let (name, state) = &first[0];
@@ -107,11 +107,11 @@ fn the_course_of_an_update_is_told() {
     );
     let notes = state["notes"].to_string();
     let root = api.device.config.folder.display().to_string();
-    assert!(!notes.contains(&root), "where things lie is not told: {notes}");
+    assert!(!notes.contains(&root), "a path is shown: {notes}");
 }
 
 #[test]
-fn too_many_listeners_are_told_so() {
+fn too_many_listeners_are_refused() {
     let api = Api::new();
     let listen = || {
         let call = api.call("GET", "/events");

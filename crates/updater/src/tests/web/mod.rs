@@ -106,7 +106,7 @@ impl Api {
         answer.json()
     }
 
-    /// Sends a call while the daemon does what is asked for.
+    /// Sends a call while the daemon executes its command.
     fn send(&self, call: Call) -> Answer {
         let sent = thread::spawn(move || call.send());
         let live = Live::new(&Silent, self.board.clone());
@@ -159,8 +159,8 @@ impl Api {
 
     /// The bytes of a version's bundle.
     fn bundle(&self, version: &Version) -> Vec<u8> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::read(bundles::write(folder.path(), version, Some(&self.device.key))).unwrap()
+        let directory = tempfile::tempdir().unwrap();
+        fs::read(bundles::write(directory.path(), version, Some(&self.device.key))).unwrap()
     }
 
     fn upload(&self, bytes: &[u8]) -> Answer {
@@ -178,7 +178,7 @@ impl Api {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// A call of somebody unknown.
+    /// A call without credentials.
     fn anonymous(&self, method: &'static str, path: &str) -> Call {
         Call::new(self.address, method, &format!("{OTA}{path}"))
     }

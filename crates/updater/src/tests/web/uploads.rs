@@ -1,4 +1,4 @@
-//! Bundles that are uploaded, in one request and in several: taken, refused, broken off, gone on with.
+//! Uploaded bundles, in one request and in several: accepted, refused, interrupted, continued.
 
 use std::{fs, io::Write as _, net::Shutdown, time::Duration};
 
@@ -38,7 +38,7 @@ impl Api {
 }
 
 #[test]
-fn a_form_with_a_bundle_is_taken() {
+fn a_form_with_a_bundle_is_accepted() {
     let api = Api::new();
     let bytes = api.bundle(&Version::good("1.1.0"));
     let answer = api.upload(&bytes);
@@ -80,7 +80,7 @@ fn a_bundle_that_failed_is_not_uploaded_again_while_it_is_here() {
         409,
         "1.1.0 is on this device already; apply it in the list",
     );
-    // Somebody removed it: the same update gets it back.
+    // It was removed: the same update gets it back.
     let update = api.newest();
     fs::remove_file(update.bundle.unwrap()).unwrap();
     assert_eq!(api.get(&format!("/{}", update.public_id))["has_firmware_file"], false);
@@ -180,7 +180,7 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     stream.write_all(&bytes).unwrap();
     eventually("it is being received", || !api.files().is_empty());
     assert!(api.files()[0].starts_with(".partial-upload-"), "{:?}", api.files());
-    // The intake does not see it, however long it lies there.
+    // The intake does not see it, however long it is there.
     api.take_in();
     stream.shutdown(Shutdown::Both).unwrap();
     eventually("it is gone", || api.files().is_empty());
@@ -220,7 +220,7 @@ fn a_broken_upload_goes_on_where_it_was() {
     expect(
         &api.piece(&path, third, &bytes[third..]),
         409,
-        &format!("goes on at byte {}", third + 100),
+        &format!("continues at byte {}", third + 100),
     );
 
     let answer = api.piece(&path, third + 100, &bytes[third + 100..]);
@@ -242,7 +242,7 @@ fn an_upload_survives_a_restart_of_the_updater() {
     let leftover = api.device.config.updates().join(".partial-upload-1");
     fs::write(&leftover, "of an upload in one request").unwrap();
     let api = Api::of(api.device);
-    eventually("what cannot be gone on with is removed", || !leftover.exists());
+    eventually("an upload that cannot continue is removed", || !leftover.exists());
     assert_eq!(api.offset(&path), 500);
     let answer = api.piece(&path, 500, &bytes[500..]);
     assert_eq!(answer.status, 204, "{answer:?}");
@@ -313,7 +313,7 @@ fn the_oldest_broken_upload_makes_room() {
     let paths: Vec<_> = (0..4)
         .map(|_| {
             let path = api.begin(1000);
-            // Files are told apart by their times.
+            // Files are ordered by their times.
             std::thread::sleep(Duration::from_millis(20));
             path
         })

@@ -1,4 +1,4 @@
-//! The audit log: who asked for what, and the outcome.
+//! The audit log: who requested what, and the outcome.
 
 use std::sync::Arc;
 

@@ -22,14 +22,14 @@ pub(super) const CLOCK_SLACK: i64 = 5 * 60;
 /// The cookie's name.
 pub(crate) const COOKIE: &str = "ota_session";
 
-/// Somebody known.
+/// An identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     /// The administrator, with the digest of the session's secret.
     Admin(Digest),
     /// A script.
     Token { name: String, read_only: bool },
-    /// Nobody known.
+    /// No credentials.
     Anonymous,
 }
 
@@ -43,17 +43,17 @@ impl fmt::Display for Who {
     }
 }
 
-/// Whoever calls.
+/// A caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) who: Who,
     pub(crate) address: Option<IpAddr>,
 }
 
-/// Somebody who may read.
+/// A caller that may read.
 pub(crate) struct Reader;
 
-/// Somebody who may change things.
+/// A caller that may change things.
 pub(crate) struct Admin(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Caller {

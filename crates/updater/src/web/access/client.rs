@@ -1,4 +1,4 @@
-//! Where a call comes from. What proxies say of it is believed only of those that are declared.
+//! Where a call comes from. Forwarding headers are trusted from declared proxies only.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,7 +20,7 @@ pub(crate) struct Client {
     pub(crate) address: Option<IpAddr>,
     /// Whether its connection is encrypted.
     pub(crate) tls: bool,
-    /// Whom it asked: the host with the port, if that is not the usual one.
+    /// The requested host, with the port unless it is the default.
     pub(crate) host: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Client {
         if !address.is_some_and(is_proxy) {
             return own;
         }
-        // Each proxy adds whom it heard from at the end: the last that is none of ours is the client.
+        // Each proxy appends the address of its peer: the last one that is not a declared proxy is the client.
         let forwarded = headers.get_all("x-forwarded-for").iter();
         let forwarded: Vec<IpAddr> = forwarded
             .filter_map(|value| value.to_str().ok())

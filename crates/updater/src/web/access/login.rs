@@ -20,7 +20,7 @@ use super::{
 use crate::web::{
     answer::BASE,
     app::App,
-    body::Body,
+    body::{Body, InvalidBody},
     refusal::{Problem, Refusal, Refused},
     worker::blocking,
 };
@@ -33,13 +33,13 @@ use device::{
 /// Letters and digits of a session's secret: 256 bits.
 const SECRET: usize = 43;
 
-/// The longest password that is looked at.
+/// The longest accepted password, in bytes.
 const MAX_PASSWORD: usize = 1024;
 
-/// Who is known.
+/// The caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionView {
-    /// `admin`, or `token NAME`; null if nobody is known.
+    /// `admin`, or `token NAME`; null without credentials.
     user: Option<String>,
     /// Whether they may change things.
     can_change: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Credentials {
     password: String,
 }
 
-/// A call that no foreign page made a browser make.
+/// A call that does not come from another site's page.
 pub(crate) struct NotForeign(Client);
 
 impl FromRequestParts<Arc<App>> for NotForeign {
@@ -70,9 +70,9 @@ impl FromRequestParts<Arc<App>> for NotForeign {
     }
 }
 
-/// Who is known.
+/// Who calls.
 #[utoipa::path(get, path = "/api/v1/ota/session", tag = "session",
-    responses((status = 200, description = "Who is known", body = SessionView), Refused), security(()))]
+    responses((status = 200, description = "Who calls", body = SessionView), Refused), security(()))]
 pub(crate) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Json<SessionView> {
     let can_change = !matches!(caller.who, Who::Anonymous | Who::Token { read_only: true, .. });
     Json(SessionView {
@@ -83,15 +83,12 @@ pub(crate) async fn show(State(app): State<Arc<App>>, caller: Caller) -> Json<Se
     })
 }
 
-/// Logs in: the answer sets the session's cookie.
+/// Logs in: the response sets the session's cookie.
 #[utoipa::path(post, path = "/api/v1/ota/session", tag = "session", request_body = Credentials,
     responses(
         (status = 204, description = "Logged in"),
-        (status = 400, description = "No JSON", body = Problem),
-        (status = 408, description = "The body did not come in time", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 415, description = "The body is not JSON", body = Problem),
         (status = 422, description = "Not what it should be", body = Problem),
+        InvalidBody,
         Refused,
     ), security(()))]
 pub(crate) async fn begin(
@@ -145,7 +142,7 @@ async fn check(app: &Arc<App>, client: &Client, password: String) -> Result<Dige
     };
     let _place = app.logins.try_acquire().map_err(|_| busy())?;
     let _turn = app.hashing.acquire().await.map_err(|_| busy())?;
-    // Here, not before: whoever waited for their turn does not get more attempts than others.
+    // Here, not before: waiting does not give a caller more attempts.
     if let Some(wait) = app.limits.passwords_of(client.address) {
         let seconds = wait.as_secs() + 1;
         return Err(Refusal::new(
@@ -190,7 +187,7 @@ pub(crate) async fn end(
     cookie("", 0, client.tls)
 }
 
-/// An answer that sets the cookie.
+/// A response that sets the cookie.
 fn cookie(secret: &str, seconds: u64, tls: bool) -> Result<Response, Refusal> {
     let secure = if tls { "; Secure" } else { "" };
     let text = format!("{COOKIE}={secret}; Path={BASE}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");

@@ -1,7 +1,7 @@
-//! Whether a browser was made to call by our own page: a cookie comes along whoever made it call.
+//! Whether a browser's call comes from our own page: the session cookie comes with calls of other pages too.
 //!
 //! Browsers say so in `Sec-Fetch-Site` (only over HTTPS, or to this machine itself), and in `Origin`, which is compared
-//! with whom they asked. The cookie is `SameSite=Strict` besides; this holds for browsers that do not know that, and for
+//! with the requested host. The cookie is `SameSite=Strict` besides; this holds for browsers that do not know that, and for
 //! other ports of this device, which count as the same site.
 
 use axum::http::{StatusCode, header, request::Parts};
@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header, request::Parts};
 use super::client::Client;
 use crate::web::refusal::Refusal;
 
-/// Refuses a call that some other page made a browser make.
+/// Refuses a call that comes from another page.
 pub(crate) fn expect_own(parts: &Parts, client: &Client) -> Result<(), Refusal> {
     match is_own(parts, client) {
         Some(true) => Ok(()),
@@ -20,7 +20,7 @@ pub(crate) fn expect_own(parts: &Parts, client: &Client) -> Result<(), Refusal> 
     }
 }
 
-/// The same, and lets calls through that say nothing of it: no browser made them.
+/// As [`expect_own`], and accepts calls that do not name a page: they are not a browser's.
 pub(crate) fn expect_not_foreign(parts: &Parts, client: &Client) -> Result<(), Refusal> {
     match is_own(parts, client) {
         Some(false) => Err(refusal("the call comes from another site")),
@@ -32,7 +32,7 @@ fn refusal(detail: &str) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, detail)
 }
 
-/// None if nothing is said of it.
+/// None if the headers do not say.
 fn is_own(parts: &Parts, client: &Client) -> Option<bool> {
     let header = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = header("sec-fetch-site") {

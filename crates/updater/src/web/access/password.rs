@@ -70,7 +70,7 @@ pub(crate) fn reset(config: &Config) -> Result<AdminPassword> {
     Ok(AdminPassword(password))
 }
 
-/// What tells one password from another without telling it: SHA-256 of its hash; none if there is no password.
+/// Identifies a password without revealing it: SHA-256 of its hash; none if there is no password.
 ///
 /// # Errors
 /// The hash cannot be read.
@@ -81,7 +81,7 @@ pub(crate) fn fingerprint(config: &Config) -> Result<Option<Digest>> {
 /// Whether `password` is the administrator's; its [`fingerprint`] if so. Takes 19 MiB and a noticeable time.
 ///
 /// # Errors
-/// There is no password, or its hash cannot be read or makes no sense.
+/// There is no password, or its hash cannot be read or is invalid.
 pub(crate) fn verify(config: &Config, password: &str) -> Result<Option<Digest>> {
     let path = hash_file(config);
     let Some(text) = files::read_if_there(&path)? else {
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn it_is_made_once_and_only_its_hash_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mut config = Config::for_product(&"app".parse().unwrap());
-        config.etc = folder.path().to_owned();
+        config.etc = directory.path().to_owned();
         let password = make_if_missing(&config).unwrap().unwrap();
         assert!(make_if_missing(&config).unwrap().is_none());
 

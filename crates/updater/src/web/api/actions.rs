@@ -1,7 +1,6 @@
-//! What is asked for: registering a version, applying, rolling back, deleting.
+//! Commands: registering a version, applying, rolling back, deleting.
 //!
-//! Registering only adds a record that waits. The rest is handed to the daemon, which does it or says why not; the audit
-//! log has both.
+//! Registering only adds a record that waits. The daemon executes or refuses the others; the audit log has both outcomes.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::web::{
     access::{Admin, Caller},
     answer::{Done, created},
     app::App,
-    body::{Body, Name, OptionalBody},
+    body::{Body, InvalidBody, Name, OptionalBody},
     refusal::{Problem, Refusal, Refused},
     worker::blocking,
 };
@@ -24,22 +23,19 @@ use device::{
     system::clock::stamp,
 };
 
-/// The longest version that is taken.
+/// The longest accepted version, in bytes.
 const MAX_VERSION: usize = 100;
 
-/// The longest release notes that are taken, in characters.
+/// The longest accepted release notes, in characters.
 const MAX_CHANGELOG: usize = 100_000;
 
 /// Registers a version by hand: it waits until its bundle is uploaded or downloaded.
 #[utoipa::path(post, path = "/api/v1/ota", tag = "updates", request_body = NewVersion,
     responses(
         (status = 201, description = "Registered", body = Done, headers(("Location" = String, description = "The update"))),
-        (status = 400, description = "No JSON", body = Problem),
-        (status = 408, description = "The body did not come in time", body = Problem),
         (status = 409, description = "The version exists", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 415, description = "The body is not JSON", body = Problem),
         (status = 422, description = "Not a semantic version", body = Problem),
+        InvalidBody,
         Refused,
     ))]
 pub(crate) async fn register(
@@ -99,13 +95,10 @@ async fn add(app: &Arc<App>, caller: &Caller, version: &Version, changelog: Stri
     request_body(content = inline(Option<ApplyOptions>), description = "May be left away"),
     responses(
         (status = 200, description = "Begun", body = Done),
-        (status = 400, description = "No JSON", body = Problem),
         (status = 404, description = "There is no such update", body = Problem),
-        (status = 408, description = "The body did not come in time", body = Problem),
         (status = 409, description = "It cannot be applied now", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 415, description = "The body is not JSON", body = Problem),
         (status = 422, description = "Not what it should be, or an address that is no release asset of the declared repository", body = Problem),
+        InvalidBody,
         Refused,
     ))]
 pub(crate) async fn apply(
@@ -151,13 +144,10 @@ fn parse_hash(text: &str) -> Result<bundle::Digest, Refusal> {
     request_body(content = inline(Option<RollbackOptions>), description = "May be left away"),
     responses(
         (status = 200, description = "Begun", body = Done),
-        (status = 400, description = "No JSON", body = Problem),
         (status = 404, description = "There is no such update", body = Problem),
-        (status = 408, description = "The body did not come in time", body = Problem),
         (status = 409, description = "It cannot be rolled back", body = Problem),
-        (status = 413, description = "The body is too large", body = Problem),
-        (status = 415, description = "The body is not JSON", body = Problem),
         (status = 422, description = "Not what it should be", body = Problem),
+        InvalidBody,
         Refused,
     ))]
 pub(crate) async fn roll_back(

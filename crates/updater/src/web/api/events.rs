@@ -1,9 +1,8 @@
-//! The course of an update, live, as server-sent events (HTML Living Standard, "Server-sent events").
+//! The progress of an update, live, as server-sent events (HTML Living Standard, "Server-sent events").
 //!
-//! One task looks at the record and at the board twice a second as long as anybody listens, and everybody gets the same
-//! text; so many readers cost no more than one. `state` comes when anything but bytes has changed, and at first;
-//! `progress` when bytes are done. The browser comes again by itself when the connection breaks, and is told the state
-//! then: nothing is missed that counts.
+//! One task reads the record and the board twice a second while there are listeners, and all of them get the same text:
+//! many listeners cost no more than one. `state` is sent first, and when anything but the number of bytes has changed;
+//! `progress` when it has. A browser connects again by itself when the connection breaks, and gets the state then.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -30,21 +29,21 @@ use device::{
     store::{Store, Update},
 };
 
-/// How often is looked.
+/// How often the record and the board are read.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often a silent connection is told that it lives.
+/// How often a silent connection gets a sign of life.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a connection lives: whoever listens shows its credentials again.
+/// The longest life of a connection; then a listener shows its credentials again.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// What the page shows of the device at a moment: the data of the event `state`.
+/// The device at a moment: the data of the event `state`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Snapshot {
     /// The version that runs.
     current_version: Option<String>,
-    /// The update that is under way or stuck, or else the one that something happened to last.
+    /// The update that is under way or stuck, or else the one that changed last.
     update: Option<UpdateView>,
     /// The services that it restarts, as far as that is known.
     restarts: Vec<String>,
@@ -54,11 +53,11 @@ pub(crate) struct Snapshot {
     gated: bool,
     /// How many updates are recorded.
     total: u64,
-    /// What was said on the way, the oldest first.
+    /// Messages on the way, the oldest first.
     notes: Vec<Note>,
 }
 
-/// Looks and sends until there are no listeners.
+/// Sends events until there are no listeners.
 async fn send(app: Arc<App>, sender: watch::Sender<Event>) {
     while sender.receiver_count() > 0 {
         match event(&app).await {
@@ -125,7 +124,7 @@ fn last_touched(update: &Update) -> String {
     last.unwrap_or(&update.created_on).clone()
 }
 
-/// The update that something is being done about.
+/// The update that is under way, stuck or downloading.
 fn shown(store: &Store) -> Result<Option<Update>> {
     if let Some(update) = store.active()?.or(store.stuck()?) {
         return Ok(Some(update));
@@ -136,7 +135,7 @@ fn shown(store: &Store) -> Result<Option<Update>> {
         .find(|update| update.state.phase == Phase::Downloading))
 }
 
-/// How much is done of what takes long. Downloads are beside everything else, and in the record.
+/// The progress of the current work. A download runs beside everything else; its progress is in the record.
 fn work(app: &App, store: &Store) -> Result<Work> {
     let work = app.board.work();
     let downloading = shown(store)?.filter(|update| update.state.phase == Phase::Downloading);
@@ -184,7 +183,7 @@ fn phases(store: &Store, update: &Update) -> Result<Vec<Phase>> {
     Ok(phases)
 }
 
-/// The course of updates, live: events `state` ([`Snapshot`]) and `progress` ([`device::control::board::Work`]), as server-sent events.
+/// The progress of updates, live: events `state` ([`Snapshot`]) and `progress` ([`device::control::board::Work`]), as server-sent events.
 #[utoipa::path(get, path = "/api/v1/ota/events", tag = "device",
     responses((status = 200, description = "Events `state` and `progress`", content_type = "text/event-stream", body = String), Refused))]
 pub(crate) async fn events(
@@ -198,7 +197,7 @@ pub(crate) async fn events(
     let ends = tokio::time::Instant::now() + LONGEST;
     let listener = Listener {
         receiver,
-        shown: Event::default(),
+        sent: Event::default(),
         next: first,
     };
     let stream = stream::unfold(listener, move |mut listener| async move {
@@ -217,20 +216,20 @@ pub(crate) async fn events(
 
 struct Listener {
     receiver: watch::Receiver<Event>,
-    shown: Event,
+    sent: Event,
     next: Event,
 }
 
 impl Listener {
-    /// The next event, if there is something that was not shown.
+    /// The next event, if something is not sent yet.
     fn next_event(&mut self) -> Option<sse::Event> {
         let Event { state, progress } = &self.next;
-        if self.shown.state != *state {
-            self.shown.state = state.clone();
+        if self.sent.state != *state {
+            self.sent.state = state.clone();
             return Some(sse::Event::default().event("state").data(&**state));
         }
-        if self.shown.progress != *progress {
-            self.shown.progress = progress.clone();
+        if self.sent.progress != *progress {
+            self.sent.progress = progress.clone();
             return Some(sse::Event::default().event("progress").data(&**progress));
         }
         None

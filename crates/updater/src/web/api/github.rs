@@ -1,5 +1,5 @@
-//! GitHub, as far as the API needs it: what is newest there, and asking for a bundle. What speaks to it is
-//! [`crate::github`], and the daemon downloads.
+//! GitHub for the API: the newest release, and requests for its bundle. The client is [`crate::github`]; the daemon
+//! downloads.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct Newest {
     pub(crate) error: Option<String>,
 }
 
-/// Asks GitHub for the newest release, with the patience of somebody who looks at a page.
+/// Asks GitHub for the newest release, with the short timeouts of a page.
 pub(crate) async fn newest(app: &Arc<App>) -> Newest {
     if app.config.github.is_none() {
         return Newest {
@@ -29,17 +29,17 @@ pub(crate) async fn newest(app: &Arc<App>) -> Newest {
             ..Newest::default()
         };
     }
-    // Many pages that open at the same time are one question.
+    // One request at a time, also when many pages open.
     let _turn = app.asking.lock().await;
     let shared = app.clone();
-    let asked = blocking(move || {
+    let checked = blocking(move || {
         let (clock, platform) = (SystemClock::start(), Platform::host());
         let github = GitHub::new(&shared.config, &clock, &platform)?.with(Patience::SHORT);
         // A connection of its own: the others shall not wait for GitHub.
         let mut store = device::store::Store::open(&shared.config.database())?;
         Ok(github.check(&mut store)?)
     });
-    match asked.await {
+    match checked.await {
         Ok(check) => {
             let latest = check.latest.as_ref();
             let bundle = latest.and_then(|found| found.bundle.as_ref());
@@ -78,7 +78,7 @@ pub(crate) async fn begin_download(
         let github = GitHub::new(&shared.config, &clock, &platform).map_err(|_| foreign())?;
         let known = shared.store(|store| github.last_check(store))?.latest;
         let known = known.and_then(|found| Some((found.version, found.bundle?)));
-        // The very address that GitHub named, wherever its files lie; or else one of its usual form.
+        // The address that GitHub named, on any host; or else one of its usual form.
         let named = known.as_ref().filter(|(_, bundle)| bundle.download_url == url);
         let version = named.map(|(version, _)| version.clone());
         let version = version.or_else(|| github.version_of_url(&url)).ok_or_else(foreign)?;
@@ -110,7 +110,7 @@ pub(crate) async fn begin_download(
         }
         Ok(shared.store(|store| {
             if update.bundle.is_some() {
-                // What was here once is not any more.
+                // The bundle was here and is removed.
                 store.forget_download(update.id, update.error.as_deref().unwrap_or_default())?;
             }
             github.request(store, &version, Then::Apply).map(|_| None)

@@ -1,4 +1,4 @@
-//! What is read: the list, one update, what runs and what could, the audit log, what a rollback would mean.
+//! The API: reading here, commands in `actions`, live events, metrics.
 
 pub(crate) mod actions;
 pub(crate) mod events;
@@ -12,13 +12,14 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::views::{AuditList, Check, RollbackPlan, UpdateList, UpdateView};
+use self::views::{AuditList, Check, UpdateList, UpdateView};
 use super::{
     access::{Caller, Reader, Who},
     app::App,
     body::{Name, Page},
     refusal::{Problem, Refusal, Refused},
 };
+use device::engine::rollback_plan::{self, RollbackPlan};
 
 /// That this program answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,7 +129,7 @@ pub(crate) async fn audit(State(app): State<Arc<App>>, _: Reader, page: Page) ->
     let (offset, limit) = (page.offset(), page.page_size);
     let (lines, total) = app.record(move |store| store.audit(offset, limit)).await?;
     Ok(Json(AuditList {
-        data: lines.into_iter().map(Into::into).collect(),
+        data: lines,
         total,
         page: page.page,
         page_size: page.page_size,
@@ -151,10 +152,7 @@ pub(crate) async fn rollback_plan(
 ) -> Result<Json<RollbackPlan>, Refusal> {
     let update = app.update(&id).await?;
     let plan = app
-        .record(move |store| device::engine::rollback_plan::rollback_plan(store, &update))
+        .record(move |store| rollback_plan::rollback_plan(store, &update))
         .await?;
-    Ok(Json(RollbackPlan {
-        version: plan.version.to_string(),
-        discards_data_since: plan.discards_data_since,
-    }))
+    Ok(Json(plan))
 }

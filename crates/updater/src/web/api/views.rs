@@ -13,7 +13,7 @@ use device::{
 /// An update. Times are RFC 3339 in UTC.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UpdateView {
-    /// What it is called in this API.
+    /// Its identifier in this API.
     public_id: String,
     /// The version that it brings.
     #[schema(example = "2.1.0")]
@@ -36,7 +36,7 @@ pub(crate) struct UpdateView {
     started_on: Option<String>,
     /// When it came to rest.
     completed_on: Option<String>,
-    /// Who asked for it: `admin`, or `token NAME`; none if its bundle was dropped, or applied at the console.
+    /// Who requested it: `admin`, or `token NAME`; none if its bundle was dropped, or applied at the console.
     user_public_id: Option<String>,
     /// Whether its bundle is on this device.
     has_firmware_file: bool,
@@ -55,28 +55,11 @@ pub(crate) struct UpdateList {
     pub(crate) page_size: u64,
 }
 
-/// A line of the audit log.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AuditView {
-    /// When.
-    at: String,
-    /// Who: `admin`, `token NAME`, `console`, `anonymous`.
-    who: String,
-    /// From which address; none at the console.
-    address: Option<String>,
-    /// What was asked for.
-    action: String,
-    /// Of what: a version, a name.
-    subject: String,
-    /// What came of it.
-    outcome: String,
-}
-
 /// A part of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditList {
     /// The lines, the newest first.
-    pub(crate) data: Vec<AuditView>,
+    pub(crate) data: Vec<Audit>,
     /// How many there are.
     pub(crate) total: u64,
     /// Which part this is, from 1.
@@ -100,17 +83,8 @@ pub(crate) struct Check {
     pub(crate) github_download_url: Option<String>,
     /// Its page.
     pub(crate) github_release_url: Option<String>,
-    /// Why GitHub could not be asked.
+    /// Why GitHub could not be reached.
     pub(crate) github_error: Option<String>,
-}
-
-/// What rolling back an update would mean.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RollbackPlan {
-    /// The version that would run afterwards.
-    pub(crate) version: String,
-    /// From when on everything written would be lost; null if all data stays. To be handed back to agree.
-    pub(crate) discards_data_since: Option<String>,
 }
 
 /// An update that is registered by hand.
@@ -167,26 +141,5 @@ impl UpdateView {
             completed_on: update.completed_on,
             user_public_id: origin.requested_by,
         })
-    }
-}
-
-impl From<Audit> for AuditView {
-    fn from(line: Audit) -> Self {
-        let Audit {
-            at,
-            who,
-            address,
-            action,
-            subject,
-            outcome,
-        } = line;
-        Self {
-            at,
-            who,
-            address,
-            action,
-            subject,
-            outcome,
-        }
     }
 }

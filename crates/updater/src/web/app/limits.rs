@@ -1,4 +1,4 @@
-//! How often somebody may be wrong: a bucket for each address, and one for all of them.
+//! Limits of wrong passwords and tokens: a bucket for each address, and one for all addresses.
 //!
 //! The one for all only slows down, and never locks the administrator out for long. The neighbourhood of an IPv6 address
 //! (its first 64 bits) counts as one address.
@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many addresses are remembered; those that were wrong longest ago are forgotten.
+/// The largest number of addresses; the oldest ones are dropped.
 const ADDRESSES: usize = 1024;
 
-/// A number of attempts that are free, and how long it takes until one more is.
+/// The number of free attempts, and the time after which one more is free.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
     free: u32,
@@ -33,7 +33,7 @@ const TOKENS_OF_ONE: Rule = Rule {
     every: Duration::from_secs(1),
 };
 
-/// How often whoever was wrong.
+/// Wrong attempts by address.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     passwords: Mutex<Buckets>,
@@ -51,7 +51,7 @@ struct Buckets {
 struct Bucket(Instant);
 
 impl Bucket {
-    /// How long to wait until an attempt is free; none if one is.
+    /// The time until an attempt is free; none if one is.
     fn wait(self, rule: Rule, now: Instant) -> Option<Duration> {
         let debt = self.0.saturating_duration_since(now);
         let wait = (debt + rule.every).saturating_sub(rule.every * rule.free);
@@ -65,7 +65,7 @@ impl Bucket {
 }
 
 impl Limits {
-    /// How long to wait until a password may be tried from an address; none if it may.
+    /// The time until a password may be tried from an address; none if it may.
     pub(crate) fn passwords_of(&self, address: Option<IpAddr>) -> Option<Duration> {
         let now = Instant::now();
         let buckets = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +89,7 @@ impl Limits {
         buckets.of_one.remove(&neighbourhood(address));
     }
 
-    /// How long to wait until a token may be tried from an address; none if it may.
+    /// The time until a token may be tried from an address; none if it may.
     pub(crate) fn tokens_of(&self, address: Option<IpAddr>) -> Option<Duration> {
         let buckets = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.of_one.get(&neighbourhood(address))?;

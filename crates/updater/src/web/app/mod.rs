@@ -29,10 +29,10 @@ use device::{
     store::{Store, Update},
 };
 
-/// How long the daemon may take to begin what it is asked for.
+/// The time limit for the daemon to begin a command.
 const BEGIN: Duration = Duration::from_secs(20);
 
-/// How many logins may wait for their turn to be hashed.
+/// The largest number of logins that wait for their password to be hashed.
 const WAITING_LOGINS: usize = 16;
 
 /// What all calls share.
@@ -43,14 +43,14 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     /// One password is hashed at a time: each takes 19 MiB.
     pub(crate) hashing: Semaphore,
-    /// Those that may wait for it.
+    /// Limits the logins that wait for it.
     pub(crate) logins: Semaphore,
     pub(crate) uploads: Uploads,
-    /// Held while it is decided what becomes of an uploaded bundle.
+    /// Held while an uploaded bundle is claimed for an update.
     pub(crate) claiming: Mutex<()>,
-    /// Held while GitHub is asked.
+    /// Held during a request to GitHub.
     pub(crate) asking: tokio::sync::Mutex<()>,
-    /// Gets downloads going; none where no repository is configured.
+    /// Starts downloads; none where no repository is configured.
     pub(crate) waker: Option<Waker>,
     pub(crate) events: Events,
     pub(crate) counters: Arc<Counters>,
@@ -76,7 +76,7 @@ impl App {
         }
     }
 
-    /// Works with the record, in the thread that calls it. One that could not be opened is opened again the next time.
+    /// Works with the record on this thread. A record that cannot be opened is tried again by the next call.
     pub(crate) fn store<T>(&self, work: impl FnOnce(&mut Store) -> Result<T>) -> Result<T> {
         let mut place = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let store = match &mut *place {
@@ -95,14 +95,14 @@ impl App {
         blocking(move || Ok(app.store(work)?)).await
     }
 
-    /// The update that is called so.
+    /// The update with this `public_id`.
     pub(crate) async fn update(self: &Arc<Self>, public_id: &str) -> Result<Update, Refusal> {
         let called = public_id.to_owned();
         let found = self.record(move |store| store.update_called(&called)).await?;
         found.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such update"))
     }
 
-    /// Asks the daemon for something, and waits until it has begun.
+    /// Sends the daemon a command, and waits until it has begun.
     pub(crate) async fn ask(&self, command: Command) -> Result<(), Refusal> {
         let answer = self.requests.ask(command)?;
         match tokio::time::timeout(BEGIN, answer).await {
@@ -115,14 +115,14 @@ impl App {
         }
     }
 
-    /// A text for callers: where things lie on this device is not theirs to know.
+    /// `text` for callers, without the paths of this device.
     pub(crate) fn without_paths(&self, text: &str) -> String {
         let config = &self.config;
         [&config.folder, &config.state, &config.etc]
             .iter()
-            .fold(text.to_owned(), |text, folder| {
-                let folder = folder.display().to_string();
-                text.replace(&format!("{folder}/"), "").replace(&folder, ".")
+            .fold(text.to_owned(), |text, directory| {
+                let directory = directory.display().to_string();
+                text.replace(&format!("{directory}/"), "").replace(&directory, ".")
             })
     }
 }

@@ -1,7 +1,8 @@
-//! A bundle while it comes: hashed as it is received, written under a hidden name that the intake passes over.
+//! A bundle while it is received: hashed on the way, and written under a hidden name that the intake ignores.
 //!
-//! What is no bundle is told by its first bytes, and what cannot be taken by its manifest, which a released bundle begins
-//! with: nobody uploads two gigabytes to be refused at the end. The file is removed when this is dropped, unless it was kept.
+//! The first bytes show that a file is not a bundle, and the manifest, with which a released bundle begins, that it cannot
+//! be accepted: no upload of two gigabytes is refused only at its end. Dropping an [`Incoming`] removes the file, unless
+//! it is kept.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,14 +25,14 @@ use super::counters::Counters;
 use crate::web::refusal::Refusal;
 use device::{Error, config::Config, engine::preflight::WATERMARK, system::files};
 
-/// What the names of files begin with that are received in one request: hidden ones.
+/// The prefix of files that are received in one request; it hides them.
 pub(crate) const PREFIX: &str = ".partial-upload-";
 
-/// How many bytes may come before the disk is looked at again: not every sender says how many there will be.
+/// The bytes after which the free space is measured again: not every sender announces the size.
 const MEASURE: u64 = 8 << 20;
 
-/// How much must be here before the manifest is looked for. Manifests are some kilobytes.
-const LOOK_AT: u64 = 256 << 10;
+/// The bytes that must be here before the manifest is read. Manifests are some kilobytes.
+const JUDGE_AT: u64 = 256 << 10;
 
 /// How long an upload may go without a byte.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
@@ -50,13 +51,13 @@ pub(crate) struct Incoming {
     file: File,
     hasher: Hasher,
     size: u64,
-    /// The size when the disk was looked at last.
+    /// The size when the free space was measured last.
     measured: u64,
-    looked: bool,
+    judged: bool,
     keep: bool,
 }
 
-/// A file that is whole, and on the disk.
+/// A complete file, synced to the disk.
 pub(crate) struct Received {
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
@@ -77,7 +78,7 @@ impl Incoming {
         Ok(Self::of(path, file, counters, judge))
     }
 
-    /// A file that was begun before: what is there is hashed once more.
+    /// Continues the file at `path`; its bytes are hashed again.
     pub(crate) fn reopen(path: PathBuf, counters: &Arc<Counters>, judge: Judge) -> Result<Self, Refusal> {
         let file = OpenOptions::new().read(true).append(true).open(&path);
         let file = file.map_err(|error| failed("open", &path, error))?;
@@ -105,12 +106,12 @@ impl Incoming {
             hasher: Hasher::new(),
             size: 0,
             measured: 0,
-            looked: false,
+            judged: false,
             keep: false,
         }
     }
 
-    /// How many bytes are here.
+    /// The bytes that are here.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -125,7 +126,7 @@ impl Incoming {
         self.keep = false;
     }
 
-    /// Takes bytes, which [`Feed`] hashes meanwhile. What is refused is refused for good.
+    /// Writes bytes, which [`Feed`] hashes at the same time. A refusal is permanent.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.size == 0 && !bytes.is_empty() && !looks_like_a_bundle(bytes) {
             return Err(not_a_bundle(&VerifyError::NotABundle));
@@ -139,18 +140,18 @@ impl Incoming {
             .map_err(|error| failed("write", &self.path, error))?;
         self.size += bytes.len() as u64;
         self.counters.received(bytes.len());
-        if !self.looked && self.size >= LOOK_AT {
-            self.looked = true;
-            self.look_early()?;
+        if !self.judged && self.size >= JUDGE_AT {
+            self.judged = true;
+            self.judge_early()?;
         }
         Ok(())
     }
 
-    /// Looks at the manifest, if it is here already.
-    fn look_early(&self) -> Result<(), Refusal> {
+    /// Judges the manifest, if it is here already.
+    fn judge_early(&self) -> Result<(), Refusal> {
         match self.manifest() {
             Ok(manifest) => (self.judge)(&manifest),
-            // A zip file has its list at its end; an old bundle may have its manifest there.
+            // A zip file has its directory at its end; a bundle of the first format may have its manifest there.
             Err(VerifyError::Truncated | VerifyError::Io(_)) => Ok(()),
             Err(_) if self.is_zip() => Ok(()),
             Err(error) => Err(not_a_bundle(&error)),
@@ -169,7 +170,7 @@ impl Incoming {
         read_manifest(File::open(&self.path)?)
     }
 
-    /// The file is whole: it is brought to the disk and looked at. It stays where it is, whoever drops this.
+    /// Syncs the complete file to the disk and reads its manifest. The file is kept.
     pub(crate) fn finish(mut self) -> Result<Received, Refusal> {
         self.file
             .sync_all()
@@ -189,13 +190,13 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.keep {
-            // What stays is removed at the next start.
+            // A file that remains is removed at the next start.
             fs::remove_file(&self.path).ok();
         }
     }
 }
 
-/// A file that is being written by a worker and hashed by another, fed from the network.
+/// Feeds a file from the network: one thread writes it and another hashes it.
 pub(crate) struct Feed {
     sender: mpsc::Sender<Bytes>,
     worker: tokio::task::JoinHandle<(Incoming, Result<(), Refusal>)>,
@@ -232,7 +233,7 @@ impl Feed {
         Self { sender, worker }
     }
 
-    /// Hands bytes over; false if the worker has stopped, and [`Feed::end`] says why.
+    /// Sends bytes; false if the worker has stopped, and [`Feed::end`] says why.
     pub(crate) async fn send(&self, chunk: Bytes) -> bool {
         self.sender.send(chunk).await.is_ok()
     }
@@ -265,7 +266,7 @@ pub(crate) fn expect_room(path: &Path, expected: u64, pledged: u64) -> Result<()
     }
 }
 
-/// Removes what uploads in one request have left when the updater ended.
+/// Removes the files of uploads in one request that the end of the updater interrupted.
 pub(crate) fn remove_leftovers(config: &Config) {
     for path in hidden(config, PREFIX) {
         fs::remove_file(path).ok();
@@ -281,7 +282,7 @@ pub(crate) fn hidden(config: &Config, prefix: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Of the first bytes that came: those of gzip and zip.
+/// Whether the first bytes are those of gzip or zip.
 fn looks_like_a_bundle(bytes: &[u8]) -> bool {
     let alike = |magic: &[u8]| bytes.iter().zip(magic).all(|(one, other)| one == other);
     alike(&[0x1f, 0x8b]) || alike(b"PK\x03\x04")

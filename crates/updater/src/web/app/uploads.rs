@@ -19,13 +19,13 @@ use super::receive::{Incoming, hidden};
 use crate::web::refusal::Refusal;
 use device::{config::Config, system::files};
 
-/// What the names of files begin with that are received in several requests.
+/// The prefix of files that are received in several requests.
 pub(crate) const PREFIX: &str = ".partial-resumable-";
 
-/// What the name of the note beside a file ends with.
+/// The suffix of the note beside a file.
 pub(crate) const NOTE: &str = ".json";
 
-/// How many uploads may be under way or broken off.
+/// The largest number of uploads that are under way or interrupted.
 pub(crate) const UPLOADS: usize = 4;
 
 /// The uploads that are under way.
@@ -38,9 +38,9 @@ pub(crate) struct Uploads {
 
 pub(crate) struct Upload {
     pub(crate) length: u64,
-    /// Rung when somebody else goes on: a connection that broke is noticed late.
+    /// Notified when another request continues the upload: a broken connection is noticed late.
     pub(crate) interrupt: Notify,
-    /// The file, while nobody writes to it; none until it is opened, and after it has gone.
+    /// The file, while no request writes to it; none before it is opened, and after it is removed.
     pub(crate) incoming: Arc<AsyncMutex<Option<Incoming>>>,
 }
 
@@ -60,7 +60,7 @@ impl Uploads {
         }
     }
 
-    /// How many bytes are to come of uploads that were begun.
+    /// The bytes that are still to come of the uploads that have begun.
     pub(crate) fn pledged(&self, config: &Config) -> u64 {
         hidden(config, PREFIX)
             .into_iter()
@@ -75,27 +75,27 @@ impl Uploads {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The upload that is called so, for somebody who goes on with it or ends it; whoever is at it stops.
+    /// The upload with this id, for a request that continues or ends it; the request that writes to it stops.
     pub(crate) fn take_over(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
         let (id, upload) = self.find(config, id)?;
         upload.interrupt.notify_waiters();
         Ok((id, upload))
     }
 
-    /// The upload that is called so; one from before a restart is known by its file.
+    /// The upload with this id; one from before a restart is found by its file.
     fn find(&self, config: &Config, id: &str) -> Result<(Uuid, Arc<Upload>), Refusal> {
-        let gone = || {
+        let unknown = || {
             Refusal::new(
                 StatusCode::NOT_FOUND,
                 "there is no such upload; it may have ended or expired",
             )
         };
-        let id = Uuid::try_parse(id).map_err(|_| gone())?;
+        let id = Uuid::try_parse(id).map_err(|_| unknown())?;
         let mut known = self.known();
         if let Some(upload) = known.get(&id) {
             return Ok((id, upload.clone()));
         }
-        let note = read_note(&file_of(config, id)).ok_or_else(gone)?;
+        let note = read_note(&file_of(config, id)).ok_or_else(unknown)?;
         let upload = Arc::new(Upload {
             length: note.length,
             interrupt: Notify::new(),

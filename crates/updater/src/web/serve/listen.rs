@@ -1,7 +1,7 @@
-//! Connections: taken, encrypted where a certificate is given, and kept from staying for nothing.
+//! Connections: accepted, encrypted where a certificate is configured, and closed when they stall.
 //!
-//! A caller has half a minute for its request's head and for the handshake; bodies have limits where they are read. So
-//! many callers are served at a time, and more wait outside.
+//! A caller has half a minute for the handshake, and for the head of a request; bodies have limits where they are read.
+//! A limited number of connections is served at a time; more wait in the kernel's queue.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use crate::web::{
 };
 use device::{Error, Result};
 
-/// How many are served at a time.
+/// The largest number of connections that are served at a time.
 const CONNECTIONS: usize = 400;
 
 /// How long a handshake, or the head of a request, may take.
@@ -44,10 +44,10 @@ const HEAD: Duration = Duration::from_secs(30);
 /// How long to wait before listening is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What hyper may keep of a request or an answer, in bytes, for each connection.
+/// The largest buffer of a connection, in bytes.
 const BUFFER: usize = 256 << 10;
 
-/// How often uploads that nobody goes on with are looked for.
+/// How often expired uploads are removed.
 const TIDY: Duration = Duration::from_secs(60 * 60);
 
 /// Serves until the process ends.
@@ -72,7 +72,7 @@ pub(crate) async fn serve(app: Arc<App>) {
     }
 }
 
-/// Removes what uploads have left behind: now, and from time to time.
+/// Removes the files of interrupted uploads, now and periodically.
 pub(crate) fn tidy(app: &Arc<App>) {
     receive::remove_leftovers(&app.config);
     let tidied = app.clone();
@@ -107,7 +107,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     }
 }
 
-/// Takes connections for ever.
+/// Accepts connections without end.
 pub(crate) async fn accept(listener: &TcpListener, mut tls: Option<Tls>, router: &Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -119,7 +119,7 @@ pub(crate) async fn accept(listener: &TcpListener, mut tls: Option<Tls>, router:
             Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, say: it passes.
-                warn!("a connection cannot be taken: {error}");
+                warn!("a connection cannot be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 continue;
             }
@@ -136,7 +136,7 @@ pub(crate) async fn accept(listener: &TcpListener, mut tls: Option<Tls>, router:
             match acceptor {
                 None => converse(stream, peer, router).await,
                 Some(acceptor) => {
-                    // Whoever does not speak TLS learns nothing.
+                    // A caller that does not speak TLS gets no answer.
                     if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, acceptor.accept::<TcpStream>(stream)).await {
                         converse(stream, peer, router).await;
                     }
@@ -153,7 +153,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
         let answer = hyper::service::Service::call(&service, request);
         async move { answer.await as std::result::Result<Response<Body>, Infallible> }
     });
-    // A connection that breaks is the caller's affair.
+    // A broken connection is not an error of this program.
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -1,5 +1,4 @@
-//! The OpenAPI document, generated from the calls themselves. `docs/src/reference/openapi.json` is this text, and a test
-//! holds it to that.
+//! The OpenAPI document, generated from the calls. A test compares it with `docs/src/reference/openapi.json`.
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -21,11 +20,11 @@ use crate::web::{
         title = "OTA updates",
         description = "Installs versions of a product on the device that serves this, and brings them back. \
                        People log in and get a session cookie; scripts send a token made with `updater token add`. \
-                       Every answer with a status of 400 or more is a Problem."
+                       Every response with a status of 400 or more is a Problem."
     ),
     paths(
         api::list, actions::register, api::check, api::show, actions::delete, actions::apply, api::rollback_plan,
-        actions::roll_back, form::upload, resumable::options, resumable::begin, resumable::show, resumable::go_on,
+        actions::roll_back, form::upload, resumable::options, resumable::begin, resumable::show, resumable::append,
         resumable::end, events::events, api::audit, login::show, login::begin, login::end, document_call,
         api::health, metrics::metrics,
     ),

@@ -1,6 +1,6 @@
-//! The page's files, embedded, compressed at first use.
+//! The page's files: embedded, and compressed once, at first use.
 //!
-//! Nothing comes from elsewhere and nothing is inline, so that the policy can forbid both.
+//! Nothing is loaded from other hosts and nothing is inline, so that the policy can forbid both.
 
 use std::{io::Write as _, sync::OnceLock};
 

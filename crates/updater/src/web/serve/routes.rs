@@ -1,4 +1,4 @@
-//! Which call goes where, and the headers that every answer has.
+//! Which call goes where, and the headers that every response has.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(
             "/uploads/{id}",
             axum::routing::head(resumable::show)
-                .patch(resumable::go_on)
+                .patch(resumable::append)
                 .delete(resumable::end),
         )
         .route("/{id}", get(api::show).delete(actions::delete))
@@ -58,7 +58,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Adds what every answer has, and counts it.
+/// Adds the headers of every response, and counts it.
 async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     app.counters.answered(response.status().as_u16());

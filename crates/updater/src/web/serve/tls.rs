@@ -1,7 +1,6 @@
-//! Encryption with a certificate that is given, through rustls.
+//! TLS with the configured certificate, through rustls.
 //!
-//! A certificate that is renewed is taken up within a minute, without a restart; one that makes no sense leaves the one
-//! before in use.
+//! A renewed certificate is used within a minute, without a restart; an invalid one leaves the previous one in use.
 
 use std::{
     path::PathBuf,
@@ -20,19 +19,19 @@ use tokio_rustls::{
 
 use device::{Error, Result, config::Web};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often the files are checked for changes.
+const CHECK: Duration = Duration::from_secs(60);
 
 /// The certificate in use, with where it comes from.
 pub(crate) struct Tls {
     files: [PathBuf; 2],
     acceptor: TlsAcceptor,
     changed: [Option<SystemTime>; 2],
-    looked: tokio::time::Instant,
+    checked: tokio::time::Instant,
 }
 
 impl Tls {
-    /// The certificate that is configured; none if none is.
+    /// The configured certificate, if there is one.
     ///
     /// # Errors
     /// It or its key cannot be read, or they do not belong together.
@@ -45,14 +44,14 @@ impl Tls {
             changed: changed(&files),
             acceptor: acceptor(&files)?,
             files,
-            looked: tokio::time::Instant::now(),
+            checked: tokio::time::Instant::now(),
         }))
     }
 
-    /// What takes connections, by the files as they are now.
+    /// Accepts connections, with the files as they are now.
     pub(crate) fn acceptor(&mut self) -> TlsAcceptor {
-        if self.looked.elapsed() >= LOOK {
-            self.looked = tokio::time::Instant::now();
+        if self.checked.elapsed() >= CHECK {
+            self.checked = tokio::time::Instant::now();
             let now = changed(&self.files);
             if now != self.changed {
                 match acceptor(&self.files) {

@@ -1,8 +1,8 @@
-//! What becomes of a bundle that was received: an update that waits, if nothing stands against it.
+//! A received bundle becomes an update that waits, unless a problem blocks it.
 //!
-//! The manifest is looked at before and after the bundle is whole; nothing vouches for it yet. That is found out by the
-//! daemon, as for every bundle: here it is only decided whether the update is a new one, one that was registered by hand
-//! and has waited for its bundle, or one whose bundle is no longer here.
+//! The manifest is judged before and after the bundle is complete. It is not trusted yet: the daemon verifies every
+//! bundle. Here it is only decided whether the update is new, was registered by hand and waits for its bundle, or is
+//! recorded and its bundle is no longer here.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -27,16 +27,16 @@ use device::{
     system::{clock::stamp, files},
 };
 
-/// What an uploaded bundle is to this device.
+/// The update that an uploaded bundle belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// A version that it has not seen.
+    /// A new one.
     New,
     /// The bundle of an update that is recorded without one.
     For(i64),
 }
 
-/// Whether a bundle with this manifest can be taken.
+/// Whether a bundle with this manifest can be accepted.
 ///
 /// # Errors
 /// It is for another product, or on this device already.
@@ -88,10 +88,10 @@ fn exists(version: &Version, how: &str) -> Refusal {
     Refusal::conflict(format!("{version} {how}"))
 }
 
-/// Makes an update of a bundle that is whole, and puts the bundle where the daemon finds it.
+/// Records an update for a complete bundle, and moves the bundle to where the daemon finds it.
 ///
 /// # Errors
-/// As for [`judge`]; the record or the folder cannot be written. Then the file is removed.
+/// As for [`judge`]; the record or the directory cannot be written. Then the file is removed.
 pub(crate) fn claim(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Update, Refusal> {
     let path = received.path.clone();
     let claimed = claim_file(app, received, caller);
@@ -111,7 +111,7 @@ fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Upd
     let manifest = &received.manifest.manifest;
     let place = app.config.updates().join(name_of(app, manifest, &received.path));
     if place.exists() {
-        return Err(exists(manifest.version(), "lies in updates/ already"));
+        return Err(exists(manifest.version(), "is in updates/ already"));
     }
     let new = NewUpdate {
         version: manifest.version().clone(),
@@ -145,7 +145,7 @@ fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Upd
     Ok(update)
 }
 
-/// What a bundle is called here, whatever it was called where it came from.
+/// The name of a bundle on this device; the sender's name is not used.
 fn name_of(app: &App, manifest: &AnyManifest, file: &Path) -> String {
     let architecture = match manifest {
         AnyManifest::V1(manifest) => only_architecture(manifest),
@@ -176,8 +176,7 @@ fn only_architecture(manifest: &Manifest) -> String {
     }
 }
 
-/// Refuses a file name that is none: browsers and honest scripts send the last part of a path only. What it says is not
-/// used for anything.
+/// Refuses an invalid file name: browsers and honest scripts send the last part of a path only. The name is not used.
 pub(crate) fn expect_plain_name(name: &str) -> Result<(), Refusal> {
     let plain = !name.is_empty()
         && name.len() <= 255

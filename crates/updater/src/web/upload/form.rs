@@ -1,7 +1,7 @@
 //! A bundle in one request: `multipart/form-data` with a field `file`, as `curl -F file=@…` sends it.
 //!
 //! network → worker that hashes and writes a hidden file → manifest → record that waits → the daemon. Memory is a few
-//! chunks, whatever the size. An upload that breaks off leaves nothing.
+//! chunks for any size. An upload that breaks off leaves no file.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::web::{
 };
 use device::store::Update;
 
-/// What surrounds a file in a form, in bytes, at most.
+/// The largest overhead of a form around its file, in bytes.
 const FORM: u64 = 16 << 10;
 
 /// A form with a bundle.
@@ -85,7 +85,7 @@ async fn receive(app: &Arc<App>, caller: &Caller, request: Request) -> Result<Up
             let (app, caller) = (app.clone(), caller.clone());
             return blocking(move || claim::claim(&app, received, &caller)).await;
         }
-        // Other fields are passed over.
+        // Other fields are ignored.
         while in_time(field.chunk()).await?.is_some() {}
     }
 }
@@ -114,7 +114,7 @@ async fn store(app: &Arc<App>, field: &mut Field<'_>) -> Result<Received, Refusa
     blocking(move || incoming.finish()).await
 }
 
-/// What comes next of a form, if it comes in time.
+/// The next part of a form, within the time limit.
 async fn in_time<T>(
     next: impl Future<Output = Result<T, axum::extract::multipart::MultipartError>>,
 ) -> Result<T, Refusal> {

@@ -3,7 +3,7 @@
 //! ```text
 //! form         in one request
 //! resumable    in several requests     unfinished    between them
-//! claim        what becomes of a bundle that is complete
+//! claim        a complete bundle becomes an update
 //! ```
 
 pub(crate) mod claim;

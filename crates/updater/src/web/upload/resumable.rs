@@ -4,12 +4,12 @@
 //! ```text
 //! POST   uploads          Upload-Length          → 201, Location
 //! PATCH  uploads/{id}     Upload-Offset, bytes   → 204, Upload-Offset; with the last byte, Location is the update
-//! HEAD   uploads/{id}                            → Upload-Offset: where to go on
+//! HEAD   uploads/{id}                            → Upload-Offset: where to continue
 //! DELETE uploads/{id}
 //! ```
 //!
-//! tus rather than `Content-Range`: where to go on has a defined call, creating says the size before the first byte, and
-//! clients for it exist in every language. What lies between the requests is in [`super::unfinished`].
+//! tus rather than `Content-Range`: where to continue has a defined call, creating says the size before the first byte, and
+//! clients for it exist in every language. The time between the requests is in [`super::unfinished`].
 
 use std::{fs, sync::Arc};
 
@@ -45,7 +45,7 @@ const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
 
-/// The versions of tus that are understood, for the OpenAPI document.
+/// The supported versions of tus, for the OpenAPI document.
 #[derive(utoipa::ToSchema, Serialize)]
 #[expect(dead_code, reason = "only the document is made of it")]
 enum TusVersion {
@@ -53,7 +53,7 @@ enum TusVersion {
     V1,
 }
 
-/// What this server understands of tus.
+/// The supported parts of tus.
 #[utoipa::path(options, path = "/api/v1/ota/uploads", tag = "upload",
     responses((status = 204, description = "Tus-Version, Tus-Extension")), security(()))]
 pub(crate) async fn options() -> Response {
@@ -76,7 +76,7 @@ pub(crate) async fn options() -> Response {
     ),
     responses(
         (status = 201, description = "Begun", headers(("Location" = String, description = "Where the bytes go"))),
-        (status = 400, description = "Upload-Length is missing or makes no sense", body = Problem),
+        (status = 400, description = "Upload-Length is missing or invalid", body = Problem),
         (status = 412, description = "Another version of tus", body = Problem),
         (status = 413, description = "It does not fit on the disk", body = Problem),
         Refused,
@@ -102,7 +102,7 @@ pub(crate) async fn begin(
 #[utoipa::path(head, path = "/api/v1/ota/uploads/{id}", tag = "upload",
     params(("id" = String, Path), ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol")),
     responses(
-        (status = 200, description = "How far", headers(("Upload-Offset" = u64, description = "Where to go on"), ("Upload-Length" = u64, description = "Its size"))),
+        (status = 200, description = "How far", headers(("Upload-Offset" = u64, description = "Where to continue"), ("Upload-Length" = u64, description = "Its size"))),
         (status = 400, description = "Tus-Resumable is missing"),
         (status = 404, description = "There is no such upload"),
         (status = 412, description = "Another version of tus"),
@@ -127,7 +127,7 @@ pub(crate) async fn show(
     Ok((StatusCode::OK, headers).into_response())
 }
 
-/// Goes on with an upload. With the last byte, the bundle is taken: `Location` names the update.
+/// Continues an upload. With the last byte, the bundle is accepted: `Location` names the update.
 #[utoipa::path(patch, path = "/api/v1/ota/uploads/{id}", tag = "upload",
     params(
         ("id" = String, Path),
@@ -136,17 +136,17 @@ pub(crate) async fn show(
     ),
     request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
     responses(
-        (status = 204, description = "Received", headers(("Upload-Offset" = u64, description = "Where to go on"), ("Location" = String, description = "The update, once all is here"))),
+        (status = 204, description = "Received", headers(("Upload-Offset" = u64, description = "Where to continue"), ("Location" = String, description = "The update, once all is here"))),
         (status = 400, description = "Not a bundle, or a header is missing", body = Problem),
         (status = 404, description = "There is no such upload", body = Problem),
-        (status = 408, description = "Nothing came any more", body = Problem),
+        (status = 408, description = "No more bytes came", body = Problem),
         (status = 409, description = "The bytes begin elsewhere, or the bundle is here already", body = Problem),
         (status = 412, description = "Another version of tus", body = Problem),
         (status = 413, description = "More than was announced, or the disk is full", body = Problem),
         (status = 415, description = "Not application/offset+octet-stream", body = Problem),
         Refused,
     ))]
-pub(crate) async fn go_on(
+pub(crate) async fn append(
     State(app): State<Arc<App>>,
     Admin(caller): Admin,
     Name(id): Name,
@@ -162,13 +162,13 @@ pub(crate) async fn go_on(
     }
     let offset = number(headers, &UPLOAD_OFFSET)?;
     let (id, upload) = app.uploads.take_over(&app.config, &id)?;
-    // A task of its own: when the connection breaks, the call is dropped, and what came must be put back all the same.
-    let going_on = tokio::spawn(async move {
+    // A task of its own: a broken connection drops the call, and the bytes that came must be kept all the same.
+    let task = tokio::spawn(async move {
         let mut place = upload.incoming.clone().lock_owned().await;
         let there = opened(&app, id, &mut place).await?;
         if offset != there {
             return Err(Refusal::conflict(format!(
-                "the upload goes on at byte {there}, not {offset}"
+                "the upload continues at byte {there}, not {offset}"
             )));
         }
         let Some(incoming) = place.take() else {
@@ -178,9 +178,9 @@ pub(crate) async fn go_on(
         let Some(mut incoming) = incoming else {
             return received.map(|()| answer(there, None));
         };
-        let is_whole = incoming.size() == upload.length;
+        let is_complete = incoming.size() == upload.length;
         let outcome = match received {
-            Ok(()) if is_whole => {
+            Ok(()) if is_complete => {
                 app.uploads.forget(&app.config, id);
                 finish(&app, &caller, incoming).await
             }
@@ -193,7 +193,7 @@ pub(crate) async fn go_on(
                 *place = Some(incoming);
                 return Err(refusal);
             }
-            // What is refused is refused however often it is sent.
+            // A refusal is permanent, however often the bytes are sent.
             Err(refusal) => {
                 incoming.discard();
                 drop(incoming);
@@ -204,7 +204,7 @@ pub(crate) async fn go_on(
         app.audit_upload(&caller, &outcome).await;
         outcome.map(|update| answer(upload.length, Some(update.public_id)))
     });
-    match going_on.await {
+    match task.await {
         Ok(outcome) => outcome,
         Err(error) => Err(Refusal::internal(&Error::engine("receive an upload", error))),
     }
@@ -227,7 +227,7 @@ fn answer(offset: u64, update: Option<String>) -> Response {
     response
 }
 
-/// Writes what comes, at most `left` bytes. What came before the connection broke stays.
+/// Writes what comes, at most `left` bytes. The bytes from before a broken connection are kept.
 async fn receive(
     upload: &Upload,
     incoming: Incoming,
@@ -243,7 +243,7 @@ async fn receive(
         let next = tokio::time::timeout(STALL, stream.next());
         let chunk = tokio::select! {
             chunk = next => chunk,
-            () = &mut interrupted => break Err(cut_off("somebody else goes on with the upload")),
+            () = &mut interrupted => break Err(cut_off("another request continues the upload")),
         };
         match chunk {
             Ok(Some(Ok(chunk))) => {
@@ -260,7 +260,7 @@ async fn receive(
             }
             Ok(None) => break Ok(()),
             Ok(Some(Err(_))) => break Err(cut_off("the connection broke")),
-            Err(_) => break Err(cut_off("nothing came any more")),
+            Err(_) => break Err(cut_off("no more bytes came")),
         }
     };
     let (incoming, written) = feed.end().await;
@@ -271,11 +271,11 @@ fn cut_off(detail: &str) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
 }
 
-/// Gives an upload up.
+/// Cancels an upload.
 #[utoipa::path(delete, path = "/api/v1/ota/uploads/{id}", tag = "upload",
     params(("id" = String, Path), ("Tus-Resumable" = inline(TusVersion), Header, description = "The version of the protocol")),
     responses(
-        (status = 204, description = "Given up"),
+        (status = 204, description = "Cancelled"),
         (status = 400, description = "Tus-Resumable is missing", body = Problem),
         (status = 404, description = "There is no such upload", body = Problem),
         (status = 412, description = "Another version of tus", body = Problem),

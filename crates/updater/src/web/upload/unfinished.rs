@@ -22,14 +22,14 @@ use crate::web::{
     worker::blocking,
 };
 
-/// How long an upload waits for being gone on with.
+/// The time after which an upload that does not continue is removed.
 const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Removes uploads that nobody has gone on with for a day.
+/// Removes uploads that have not continued for a day.
 pub(crate) fn remove_expired(app: &App) {
     for path in hidden(&app.config, PREFIX) {
         let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-        // A note is as old as the upload that it is about, which goes on.
+        // A note is as old as its upload.
         let about = path.to_string_lossy().trim_end_matches(NOTE).to_owned();
         let newest = changed(&path).max(changed(Path::new(&about)));
         // A clock that went back keeps them.
@@ -45,7 +45,7 @@ pub(crate) fn remove_expired(app: &App) {
     }
 }
 
-/// Where there are too many uploads, the one that was gone on with longest ago makes room.
+/// Removes the uploads that have not continued for the longest time, where there are too many.
 fn make_room(app: &App) -> Result<(), Refusal> {
     let files = hidden(&app.config, PREFIX);
     let mut files: Vec<_> = files
@@ -76,7 +76,7 @@ fn make_room(app: &App) -> Result<(), Refusal> {
     }
 }
 
-/// Opens the file if it is not open, and gives how far it is.
+/// Opens the file if it is not open; returns its size.
 pub(crate) async fn opened(app: &Arc<App>, id: Uuid, place: &mut Option<Incoming>) -> Result<u64, Refusal> {
     if let Some(incoming) = place {
         return Ok(incoming.size());

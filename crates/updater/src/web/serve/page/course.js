@@ -1,4 +1,4 @@
-// The course of an update: its steps, what is being done now, and how it ended. Everything is told by the device; the page
+// The course of an update: its steps, what is being done now, and how it ended. Everything comes from the device; the page
 // only shows it, so it makes no difference when it was opened, or whether the connection broke meanwhile.
 
 import { brief, duration, now, sentence, size, time } from "./api.js";
@@ -15,20 +15,20 @@ const STEPS = [
   ["soaking", "Watch"],
   ["committing", "Finish"],
 ];
-const BACK = [["rolling_back", "Bring version back"], ["rolled_back", "Done"]];
+const BACK = [["rolling_back", "Restore version"], ["rolled_back", "Done"]];
 const WORDS = {
   downloading: "Downloading the bundle",
   verifying: "Checking the bundle: every byte, its signature, and whether this device can take it",
   backing_up: "Saving the database",
-  loading: "Loading images; the running version goes on",
+  loading: "Loading images; the running version keeps running",
   quiescing: "Stopping services, so that the data can be migrated",
   switching: "Starting the new version's services",
-  checking: "Asking the product whether it is healthy",
+  checking: "Checking whether the product is healthy",
   soaking: "Watching whether it stays up",
   committing: "Tidying up",
-  undoing: "It did not work. Bringing the version before back",
-  rolling_back: "Bringing the version before back",
-  returning: "Rolling back did not work. Bringing the newer version back",
+  undoing: "It did not work. Restoring the previous version",
+  rolling_back: "Restoring the previous version",
+  returning: "Rolling back did not work. Restoring the newer version",
 };
 const ACTIVE = Object.keys(WORDS);
 
@@ -39,7 +39,7 @@ export const isActive = (update) => Boolean(update) && ACTIVE.includes(update.ph
 export class Course {
   #state = null;
   #work = {};
-  #shown = null; // the update that was seen under way
+  #shown = null; // the update that was shown under way
   #announced = "";
 
   constructor({ announce }) {
@@ -58,7 +58,7 @@ export class Course {
     this.#drawWork();
   }
 
-  // An update that was just asked for is to be seen, however fast it ends.
+  // An update that was just requested is shown, however fast it ends.
   follow(id) {
     this.#shown = id;
     if (this.#state) this.#draw();
@@ -107,7 +107,7 @@ export class Course {
     const runs = this.#state.current_version ? `${this.#state.current_version} runs.` : "Nothing is installed.";
     if (update.phase === "completed") return back ? `${why}\n${runs}` : "All services run and are healthy.";
     if (update.phase === "rolled_back") return runs;
-    if (update.phase === "stuck") return `${why}\nMend what is named here, then try again.`;
+    if (update.phase === "stuck") return `${why}\nFix the problem that is named here, then try again.`;
     if (update.phase === "failed") return `${why}\n${runs} Nothing was lost.`;
     return "It waits for its turn.";
   }

@@ -18,14 +18,14 @@ const STATUS = {
   failed: ["bad", "Failed"],
 };
 const PHASE = {
-  undoing: ["wait", "Bringing the version before back"],
+  undoing: ["wait", "Restoring the previous version"],
   rolling_back: ["info", "Rolling back"],
-  returning: ["wait", "Bringing the newer version back"],
+  returning: ["wait", "Restoring the newer version"],
   stuck: ["bad", "Stuck"],
 };
 
 let updates = [];
-let state = null; // what the device told last
+let state = null; // the device's last state
 let checked = null; // the last answer about newer versions
 let events = null;
 let canChange = false;
@@ -43,7 +43,7 @@ function showError(id, text) {
 const course = new Course({ announce });
 const upload = new Upload({
   announce,
-  loggedOut: () => showLogin("Your session has ended. Log in, then start the upload again: it goes on where it was."),
+  loggedOut: () => showLogin("Your session has ended. Log in, then start the upload again: it continues where it stopped."),
   begun: (address) => {
     announce("Uploaded. The device checks it.");
     course.follow(address.split("/").at(-1));
@@ -136,8 +136,8 @@ function offline() {
   byId("connection").dataset.kind = "wait";
   byId("connection").textContent = "Connecting";
   showError("banner", isActive(state?.update)
-    ? "The device does not answer just now. That is normal while its services restart; this page goes on by itself."
-    : "The device does not answer. This page goes on by itself when it does.");
+    ? "The device does not answer. That is normal while its services restart; this page reconnects by itself."
+    : "The device does not answer. This page reconnects by itself.");
 }
 
 function listen() {
@@ -201,8 +201,8 @@ function drawVersion() {
     badge.textContent = "up to date";
     badge.hidden = !current;
     byId("version-text").textContent = looksAtGitHub && checked.github_error
-      ? "Nothing newer is known on this device. GitHub could not be asked."
-      : current ? "Nothing newer is known." : "Nothing is installed. Upload a bundle to begin.";
+      ? "No newer version is known on this device. GitHub could not be reached."
+      : current ? "No newer version is known." : "Nothing is installed. Upload a bundle to begin.";
   }
 }
 
@@ -225,7 +225,7 @@ function drawGitHub() {
     parts.push(element("p", { className: "muted" }, "No releases published yet"));
   }
   if (!looksAtGitHub) {
-    parts.push(element("p", { className: "muted" }, "This device knows no repository, so it looks for nothing there. Upload a bundle instead."));
+    parts.push(element("p", { className: "muted" }, "No repository is configured on this device. Upload a bundle instead."));
   } else if (error) {
     parts.push(element("p", { className: "warning" }, sentence(error)));
   }
@@ -260,20 +260,20 @@ async function download(button, version, address) {
 
 // --- the list
 
-let asked = 0;
+let requests = 0;
 
 async function refresh(count = Math.max(PAGE, updates.length)) {
-  asked += 1;
-  const mine = asked;
+  requests += 1;
+  const mine = requests;
   try {
     const answer = await call("GET", `?page=1&page_size=${Math.min(count, 100)}`);
-    if (mine !== asked) return;
+    if (mine !== requests) return;
     updates = answer.data;
     showError("list-error", "");
     drawList(answer.total);
     if (byId("audit").open) loadAudit();
   } catch (error) {
-    if (mine === asked && error.status !== 0 && error.status !== 401) showError("list-error", error.message);
+    if (mine === requests && error.status !== 0 && error.status !== 401) showError("list-error", error.message);
     failed(error);
   }
   byId("list").ariaBusy = "false";
@@ -324,7 +324,7 @@ function item(update, open) {
     ["Begun", update.started_on && time(update.started_on)],
     ["Ended", update.completed_on && time(update.completed_on)],
     ["Size", update.file_size_bytes === null ? null : size(update.file_size_bytes)],
-    ["Asked for by", update.user_public_id],
+    ["Requested by", update.user_public_id],
     ["SHA-256 of the file", update.file_hash_sha256],
   ];
   for (const [name, value] of facts.filter(([, value]) => value)) {
@@ -407,12 +407,12 @@ async function rollBack(update) {
     const warning = element("p", { className: "warning" });
     if (since) {
       warning.textContent = `${version} cannot read the data that ${update.version} has made. Everything written since ` +
-        `${when(since)} is given up: the database goes back to how it was then. The database of now is kept beside it on the device.`;
+        `${when(since)} is lost: the database is restored as it was then. The current database is kept beside it on the device.`;
     }
     ask({
-      title: `Bring ${version} back?`,
+      title: `Roll back to ${version}?`,
       text: [
-        since ? warning : element("p", {}, `No data is touched: everything that was written stays, and ${version} goes on with it.`),
+        since ? warning : element("p", {}, `No data is changed: everything that was written stays, and ${version} continues with it.`),
         element("p", { className: "muted" }, "The services that changed restart; for that moment the product does not answer."),
       ],
       agree: since ? `I understand that everything written since ${when(since)} is lost.` : undefined,
@@ -434,7 +434,7 @@ function remove(update) {
     text: [
       element("p", {}, "The record and its notes are removed from this list."),
       element("p", { className: "muted" }, update.has_firmware_file
-        ? "Its bundle is deleted too, unless a version needs it that runs or ran before." : "There is no bundle to delete."),
+        ? "Its bundle is deleted too, unless the running or the previous version needs it." : "There is no bundle to delete."),
     ],
     button: "Delete",
     danger: true,
@@ -459,7 +459,7 @@ byId("new-form").addEventListener("submit", async (event) => {
     refresh();
     check();
   } catch (error) {
-    showError("new-error", version === "" ? "A version is needed." : failed(error));
+    showError("new-error", version === "" ? "Enter a version." : failed(error));
     byId("new-version").ariaInvalid = "true";
     byId("new-version").focus();
   }

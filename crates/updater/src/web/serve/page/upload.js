@@ -1,5 +1,5 @@
 // Uploading a bundle: in pieces by the tus protocol, so that a broken connection costs one piece, and a page that was
-// closed goes on where it was when the same file is chosen again.
+// closed continues where it was when the same file is chosen again.
 
 import { BASE, Refused, duration, sentence, size } from "./api.js";
 
@@ -15,7 +15,7 @@ export class Upload {
   #cancelled = false;
   #sampled = [];
 
-  // `begun` is told when all bytes are here; `failed` on 401.
+  // `begun` is called when all bytes are here; `failed` on 401.
   constructor({ begun, loggedOut, announce }) {
     this.begun = begun;
     this.loggedOut = loggedOut;
@@ -111,7 +111,7 @@ export class Upload {
   // Sends what is missing until all is here, and gives the address of the update.
   async #send() {
     this.#sampled = [];
-    let [failures, offset, told] = [0, null, 0];
+    let [failures, offset, announced] = [0, null, 0];
     for (;;) {
       try {
         const place = localStorage.getItem(this.#key()) ?? await this.#begin();
@@ -124,17 +124,17 @@ export class Upload {
           return answer.update;
         }
         const quarter = Math.floor((4 * offset) / this.#file.size);
-        if (quarter > told) this.announce(`${25 * quarter} percent uploaded`);
-        told = quarter;
+        if (quarter > announced) this.announce(`${25 * quarter} percent uploaded`);
+        announced = quarter;
       } catch (error) {
         if (this.#cancelled) throw error;
-        // The device forgot it, after a day or for want of room: from the beginning.
+        // The device removed it, after a day or for lack of space: from the beginning.
         if (error.status === 404 && failures < 3) localStorage.removeItem(this.#key());
         else if (![0, 408, 423, 502, 503, 504].includes(error.status)) throw error;
         failures += 1;
         if (failures > PATIENCE) throw error;
         offset = null;
-        byId("upload-text").textContent = "The connection is lost. The upload goes on when the device answers.";
+        byId("upload-text").textContent = "The connection is lost. The upload continues when the device answers.";
         await new Promise((done) => setTimeout(done, Math.min(1000 * 2 ** failures, 10000)));
       }
     }
@@ -163,7 +163,7 @@ export class Upload {
     throw new Refused(answer.status, detail(await answer.text().catch(() => ""), answer.status));
   }
 
-  // fetch() tells no progress of what it sends.
+  // fetch() reports no progress of what it sends.
   #piece(place, offset) {
     const request = new XMLHttpRequest();
     this.#request = request;
@@ -197,7 +197,7 @@ export class Upload {
     const left = speed > 0 ? `, ${duration((1000 * (this.#file.size - bytes)) / speed)} left` : "";
     this.#progress(bytes);
     byId("upload-text").textContent = bytes >= this.#file.size
-      ? "All is here. The device looks at it."
+      ? "The upload is complete. The device checks it."
       : `${size(bytes)} of ${size(this.#file.size)}${speed > 0 ? ` · ${size(speed)}/s` : ""}${left}`;
   }
 }
