@@ -13,14 +13,14 @@ use bundle::signature::{NewKey, SecretKey, generate};
 use bundle::{Digest, DirStore, Platform};
 use tempfile::TempDir;
 
-/// A folder with a signed bundle, its key, and another key.
-struct Device {
+/// A directory with a signed bundle, its key, and another key.
+pub(crate) struct Device {
     folder: TempDir,
-    key: NewKey,
+    pub(crate) key: NewKey,
 }
 
 impl Device {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (key, other) = (generate(None).unwrap(), generate(None).unwrap());
         std::fs::write(folder.path().join("key.pub"), key.public().to_file()).unwrap();
@@ -29,7 +29,7 @@ impl Device {
         Self { folder, key }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -221,12 +221,12 @@ fn damaged_bundle() {
 #[test]
 fn unreadable_bundle() {
     Device::new().check(&["verify", "missing"], 1, "", "missing cannot be opened");
-    // A folder can be opened, but not read.
+    // A directory can be opened, but not read.
     Device::new().check(&["verify", "."], 1, "", "the bundle cannot be read");
 }
 
 #[test]
-fn keys_that_are_none() {
+fn invalid_keys() {
     let device = Device::new();
     let arguments = ["verify", "bundle.tar.gz", "--trust", "bundle.tar.gz"];
     device.check(&arguments, 1, "", "trusted key `bundle.tar.gz` cannot be read");
