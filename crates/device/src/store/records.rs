@@ -52,7 +52,7 @@ pub struct Update {
 
 impl Update {
     /// Whether it is stuck and its data is still to be put back: until then nothing may write.
-    pub(crate) fn owes_data(&self) -> bool {
+    pub fn owes_data(&self) -> bool {
         match self.state.stuck_in {
             Some(Phase::Undoing) => self.state.gated,
             Some(Phase::Returning) => self.facts.discard_data_since.is_some(),
