@@ -12,7 +12,7 @@ pub struct Network(IpNet);
 
 /// A text that is not a network.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no address and no network, such as 10.1.2.3 or 172.16.0.0/12")]
+#[error("`{0}` is not an address or a network, such as 10.1.2.3 or 172.16.0.0/12")]
 pub struct InvalidNetwork(String);
 
 impl Network {

@@ -105,7 +105,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         serde_json::error::Category::Data => {
             Refusal::unprocessable(format!("the body is not what it should be: {error}"))
         }
-        _ => Refusal::bad_request(format!("the body is no JSON: {error}")),
+        _ => Refusal::bad_request(format!("the body is not JSON: {error}")),
     })
 }
 

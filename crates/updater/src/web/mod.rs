@@ -68,9 +68,6 @@ pub fn start(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>, wake
 }
 
 /// As [`start`], on a free port of this machine, which is returned.
-///
-/// # Panics
-/// There is no port, or no thread.
 #[cfg(test)]
 pub(crate) fn start_for_test(config: &Config, requests: &Arc<Requests>, board: &Arc<Board>) -> std::net::SocketAddr {
     let app = Arc::new(App::new(config.clone(), requests.clone(), board.clone(), None));

@@ -19,12 +19,12 @@ fn bodies_of_the_wrong_kind() {
     expect(
         &post().body("application/json", b"{").send(),
         400,
-        "the body is no JSON",
+        "the body is not JSON",
     );
     expect(
         &post().body("application/json", b"\xff\xfe").send(),
         400,
-        "the body is no JSON",
+        "the body is not JSON",
     );
     for body in [
         json!([]),

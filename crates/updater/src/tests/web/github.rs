@@ -142,7 +142,7 @@ fn only_assets_of_the_declared_repository_are_downloaded() {
         &own.replace("owner/app", "owner/other"),
         &own.replace("http://", "http://evil@"),
     ] {
-        expect(&apply(url), 422, "no asset of a release of the declared repository");
+        expect(&apply(url), 422, "not an asset of a release of the declared repository");
     }
     expect(
         &apply(&own),
@@ -161,5 +161,5 @@ fn a_device_that_knows_no_repository_says_so() {
     let id = api.register("1.1.0");
     let body = json!({ "download_url": "https://github.com/owner/app/releases/download/v1.1.0/a.tar.gz" });
     let answer = api.send(api.call("POST", &format!("/{id}/apply")).json(&body));
-    expect(&answer, 422, "no asset of a release of the declared repository");
+    expect(&answer, 422, "not an asset of a release of the declared repository");
 }

@@ -287,7 +287,7 @@ fn the_protocol_is_kept() {
     expect(
         &begin().header("upload-length", "0").send(),
         400,
-        "an empty file is no bundle",
+        "an empty file is not a bundle",
     );
     let path = api.begin(1000);
     let piece = api.call("PATCH", &path).header("tus-resumable", "1.0.0");

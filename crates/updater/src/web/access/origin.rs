@@ -39,7 +39,7 @@ fn is_own(parts: &Parts, client: &Client) -> Option<bool> {
         return Some(site == "same-origin");
     }
     let origin = header(header::ORIGIN.as_str())?;
-    // `null`, and all that is no web page, has no host.
+    // `null`, and every address that is not a web page's, has no host.
     let host = origin
         .strip_prefix("http://")
         .or_else(|| origin.strip_prefix("https://"));

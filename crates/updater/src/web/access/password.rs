@@ -43,9 +43,6 @@ pub(crate) fn hash_file(config: &Config) -> PathBuf {
 }
 
 /// Makes a password if there is none yet.
-///
-/// # Errors
-/// The hash cannot be written.
 pub(crate) fn make_if_missing(config: &Config) -> Result<Option<AdminPassword>> {
     match hash_file(config).exists() {
         true => Ok(None),
@@ -53,10 +50,7 @@ pub(crate) fn make_if_missing(config: &Config) -> Result<Option<AdminPassword>> 
     }
 }
 
-/// Makes a new password; the one before is no longer valid.
-///
-/// # Errors
-/// There is no randomness, or the hash cannot be written.
+/// Makes a new password; the previous one is no longer valid.
 pub(crate) fn reset(config: &Config) -> Result<AdminPassword> {
     let password = random(LENGTH)?;
     let path = hash_file(config);
@@ -71,17 +65,11 @@ pub(crate) fn reset(config: &Config) -> Result<AdminPassword> {
 }
 
 /// Identifies a password without revealing it: SHA-256 of its hash; none if there is no password.
-///
-/// # Errors
-/// The hash cannot be read.
 pub(crate) fn fingerprint(config: &Config) -> Result<Option<Digest>> {
     Ok(files::read_if_there(&hash_file(config))?.map(|text| Digest::of(&text)))
 }
 
 /// Whether `password` is the administrator's; its [`fingerprint`] if so. Takes 19 MiB and a noticeable time.
-///
-/// # Errors
-/// There is no password, or its hash cannot be read or is invalid.
 pub(crate) fn verify(config: &Config, password: &str) -> Result<Option<Digest>> {
     let path = hash_file(config);
     let Some(text) = files::read_if_there(&path)? else {
@@ -93,7 +81,7 @@ pub(crate) fn verify(config: &Config, password: &str) -> Result<Option<Digest>> 
     let hash = String::from_utf8_lossy(&text);
     let hash = PasswordHash::new(hash.trim()).map_err(|error| Error::Content {
         path,
-        message: format!("is no password hash: {error}"),
+        message: format!("is not a password hash: {error}"),
     })?;
     // Compares in constant time.
     let matches = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();

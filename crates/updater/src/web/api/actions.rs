@@ -97,7 +97,7 @@ async fn add(app: &Arc<App>, caller: &Caller, version: &Version, changelog: Stri
         (status = 200, description = "Begun", body = Done),
         (status = 404, description = "There is no such update", body = Problem),
         (status = 409, description = "It cannot be applied now", body = Problem),
-        (status = 422, description = "Not what it should be, or an address that is no release asset of the declared repository", body = Problem),
+        (status = 422, description = "Not what it should be, or an address that is not a release asset of the declared repository", body = Problem),
         InvalidBody,
         Refused,
     ))]

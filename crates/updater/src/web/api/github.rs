@@ -72,7 +72,7 @@ pub(crate) async fn begin_download(
         let (clock, platform) = (SystemClock::start(), Platform::host());
         let foreign = || {
             Refusal::unprocessable(
-                "download_url is no asset of a release of the declared repository; `check` names the right one",
+                "download_url is not an asset of a release of the declared repository; `check` names the right one",
             )
         };
         let github = GitHub::new(&shared.config, &clock, &platform).map_err(|_| foreign())?;

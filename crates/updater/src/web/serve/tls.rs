@@ -32,9 +32,6 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// The configured certificate, if there is one.
-    ///
-    /// # Errors
-    /// It or its key cannot be read, or they do not belong together.
     pub(crate) fn read(web: &Web) -> Result<Option<Self>> {
         let (Some(certificate), Some(key)) = (&web.certificate, &web.key) else {
             return Ok(None);
@@ -80,9 +77,9 @@ fn acceptor([certificate, key]: &[PathBuf; 2]) -> Result<TlsAcceptor> {
     };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(|chain| chain.collect::<std::result::Result<Vec<_>, _>>())
-        .map_err(|error| content(certificate, format!("is no certificate chain in PEM: {error}")))?;
+        .map_err(|error| content(certificate, format!("is not a certificate chain in PEM: {error}")))?;
     let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| content(key, format!("is no private key in PEM: {error}")))?;
+        .map_err(|error| content(key, format!("is not a private key in PEM: {error}")))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map(|builder| builder.with_no_client_auth())

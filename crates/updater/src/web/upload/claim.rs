@@ -37,9 +37,6 @@ pub(crate) enum Claim {
 }
 
 /// Whether a bundle with this manifest can be accepted.
-///
-/// # Errors
-/// It is for another product, or on this device already.
 pub(crate) fn judge(app: &App, manifest: &bundle::read::UnverifiedManifest) -> Result<Claim, Refusal> {
     if let AnyManifest::V1(own) = &manifest.manifest
         && own.product != app.config.product
@@ -88,10 +85,8 @@ fn exists(version: &Version, how: &str) -> Refusal {
     Refusal::conflict(format!("{version} {how}"))
 }
 
-/// Records an update for a complete bundle, and moves the bundle to where the daemon finds it.
-///
-/// # Errors
-/// As for [`judge`]; the record or the directory cannot be written. Then the file is removed.
+/// Records an update for a complete bundle, and moves the bundle to where the daemon finds it. If that
+/// fails, the file is removed.
 pub(crate) fn claim(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Update, Refusal> {
     let path = received.path.clone();
     let claimed = claim_file(app, received, caller);

@@ -89,7 +89,7 @@ pub(crate) async fn begin(
     expect_version(&headers)?;
     let length = number(&headers, &UPLOAD_LENGTH)?;
     if length == 0 {
-        return Err(Refusal::bad_request("an empty file is no bundle"));
+        return Err(Refusal::bad_request("an empty file is not a bundle"));
     }
     let shared = app.clone();
     let id = blocking(move || unfinished::begin(&shared, length)).await?;
