@@ -137,7 +137,7 @@ pub(super) fn noted<T>(
             Err(error) => error.to_string(),
         },
     };
-    // What was done is done, whatever becomes of its note.
+    // What was done stays done if its note cannot be written.
     let written = Store::open(&config.database()).and_then(|mut store| store.add_audit(&line));
     if let Err(error) = written {
         note(&format!("warning: this is not in the audit log: {error}"));
@@ -145,7 +145,7 @@ pub(super) fn noted<T>(
     done
 }
 
-/// Whoever is at the console, as far as `sudo` says it.
+/// The user at the console, as far as `sudo` says it.
 fn who() -> String {
     match std::env::var("SUDO_USER") {
         Ok(user) if !user.is_empty() => format!("console ({user})"),

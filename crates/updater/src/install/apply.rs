@@ -130,7 +130,7 @@ fn mend(
     Ok(mended)
 }
 
-/// Loads the images of a release that somebody removed.
+/// Loads the images of a release that were removed.
 fn load_missing(
     updater: &mut Updater<'_>,
     current: &Release,
