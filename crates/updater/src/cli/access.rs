@@ -29,19 +29,19 @@ const LINES: u64 = 1000;
 /// Tokens for scripts that use the API.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make one, and show it once
+    /// Create a token, and show it once
     Add {
         /// What it is for: letters, digits and ._-
         name: String,
-        /// It may read, and change nothing
+        /// Allow reading only
         #[arg(long)]
         read_only: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// Show their names
+    /// List tokens
     List(Json),
-    /// Make one worthless
+    /// Revoke a token
     Remove {
         /// Its name
         name: String,
