@@ -1,13 +1,13 @@
-//! The updater: the program on a device, around the library `device`.
+//! The updater: the program on a device, on top of the library `device`.
 //!
 //! ```text
-//! cli       what a person types          daemon    applies what comes, does what the page asks for
-//! web       the updates page, its API    github    newer versions: looked for, downloaded
-//! install   first installation, uninstallation
+//! cli       the command line             daemon    applies bundles, runs requests of the API
+//! web       the updates page, its API    github    newer versions: check, download
+//! install   installation, removal
 //! ```
 //!
-//! Architecture invariants: everything that acts on the product is `device`'s; the page asks, and the daemon acts; only
-//! [`github`] knows GitHub, and nothing that comes from there is trusted.
+//! Architecture invariants: only `device` acts on the product; the page requests, the daemon acts; only
+//! [`github`] knows GitHub, and nothing from there is trusted.
 
 #[cfg(test)]
 mod tests;

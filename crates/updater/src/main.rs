@@ -1,4 +1,4 @@
-//! The updater's program: see the library.
+//! The program `updater`: see the library.
 
 fn main() -> std::process::ExitCode {
     updater::cli::main()

@@ -14,7 +14,7 @@ use crate::Result;
 
 impl Store {
     /// Records a release, or gives the one with the same bundle with its new files and pins.
-    pub(crate) fn add_release(&mut self, release: &Release) -> Result<i64> {
+    pub fn add_release(&mut self, release: &Release) -> Result<i64> {
         let digest = release.manifest_digest.map(|digest| digest.to_string());
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let id = self.connection.query_row(

@@ -221,7 +221,7 @@ impl Store {
     }
 
     /// Records which releases an update lies between.
-    pub(crate) fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
+    pub fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
         self.connection.execute(
             "UPDATE \"update\" SET from_release = ?2, to_release = ?3 WHERE id = ?1",
             params![id, from, to],

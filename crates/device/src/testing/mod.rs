@@ -1,4 +1,4 @@
-//! A device that is not there, for tests of this crate and of the program around it.
+//! A simulated device, for tests of this crate and of the program around it.
 //!
 //! [`world`] is images, containers, a database with rows that a witness knows, and a clock that runs only when a test
 //! waits. [`bundles`] makes small real bundles. What real engines do is tested in `xtask/tests/devices`.
@@ -7,4 +7,5 @@
 
 pub mod bundles;
 pub mod device;
+mod engine;
 pub mod world;

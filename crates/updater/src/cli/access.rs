@@ -28,19 +28,19 @@ const LINES: u64 = 1000;
 /// Tokens for scripts that use the API.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make one, and show it once
+    /// Create a token, and show it once
     Add {
         /// What it is for: letters, digits and ._-
         name: String,
-        /// It may read, and change nothing
+        /// Allow reading only
         #[arg(long)]
         read_only: bool,
         #[command(flatten)]
         json: Json,
     },
-    /// Show their names
+    /// List tokens
     List(Json),
-    /// Make one worthless
+    /// Revoke a token
     Remove {
         /// Its name
         name: String,
@@ -136,7 +136,7 @@ pub(super) fn noted<T>(
             Err(error) => error.to_string(),
         },
     };
-    // What was done is done, whatever becomes of its note.
+    // What was done stays done if its note cannot be written.
     let written = Store::open(&config.database()).and_then(|mut store| store.add_audit(&line));
     if let Err(error) = written {
         note(&format!("warning: this is not in the audit log: {error}"));
@@ -144,7 +144,7 @@ pub(super) fn noted<T>(
     done
 }
 
-/// Whoever is at the console, as far as `sudo` says it.
+/// The user at the console, as far as `sudo` says it.
 fn who() -> String {
     match std::env::var("SUDO_USER") {
         Ok(user) if !user.is_empty() => format!("console ({user})"),

@@ -11,8 +11,8 @@ Exit codes:
   0  done; for `verify`: the bundle is what it should be
   1  something could not be read, written or run, or GitHub does not answer
   2  wrong usage
-  3  something stands against it; nothing was changed
-  4  the update did not work; the version before it runs
+  3  blocking problems; nothing was changed
+  4  the update failed; the previous version runs
   5  the bundle is refused: damaged, incomplete, or not trustworthy
   6  another updater is at work
   7  the device is stuck between two versions and needs a person";
@@ -23,7 +23,7 @@ Examples:
   See first what it would do:         updater apply webmacs-update-2.1.0.tar.gz --plan
   What runs, and what was done:       updater status; updater history
   See what is new, and get it:        updater check; updater download --apply
-  Go back to the version before:      updater rollback";
+  Restore the previous version:       updater rollback";
 
 /// Installs and updates a product on this device.
 #[derive(Debug, Parser)]
@@ -42,24 +42,24 @@ pub(super) struct Cli {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Install the product from a bundle, or mend or update what is installed
+    /// Install the product from a bundle, or repair or update it
     #[command(after_help = install::EXAMPLES)]
     Install(install::InstallArguments),
-    /// Remove the product; its data stays unless told otherwise
+    /// Remove the product; its data is kept by default
     Uninstall(install::UninstallArguments),
-    /// Make a new password for the administrator, and show it once
+    /// Create a new administrator password, and show it once
     ResetPassword,
-    /// Put the updater before back if the installed one is on trial; the service manager calls it
+    /// Restore the previous updater if the installed one is on trial; called by the service manager
     #[command(hide = true)]
     FallBack,
-    /// See whether this program can work on this device; the updater before it asks
+    /// Check whether this program works on this device; called by the previous updater
     #[command(hide = true)]
     SelfCheck,
-    /// Apply bundles that are dropped into updates/, until ended
+    /// Apply bundles dropped into updates/, until stopped
     Daemon,
     /// Start the product; finish or undo an update that was interrupted, and adopt a version that was set by hand
     Start,
-    /// Stop the product; its data stays
+    /// Stop the product; its data is kept
     Stop,
     /// Apply a bundle
     #[command(after_help = "Examples:
@@ -70,14 +70,14 @@ pub(super) enum Command {
     Apply(ApplyArguments),
     /// Ask GitHub whether there is a newer version
     Check(Json),
-    /// Download a version's bundle from GitHub, going on where it stopped
+    /// Download or resume a version's bundle from GitHub
     #[command(after_help = github::EXAMPLES)]
     Download(github::DownloadArguments),
     /// Show what runs
     Status(Json),
-    /// Show every update that was tried, the newest first
+    /// Show all update attempts, the newest first
     History(HistoryArguments),
-    /// Bring the version before back
+    /// Restore the previous version
     #[command(after_help = "Examples:
   updater rollback
   updater rollback --to 2.0.0
@@ -86,12 +86,12 @@ pub(super) enum Command {
 Data is never deleted: where the version before cannot read what the newer one made of the data, rolling back is
 refused and says from when writes would be lost; the database of now is kept even then.")]
     Rollback(RollbackArguments),
-    /// Try again what is stuck
+    /// Retry a stuck update
     Retry(Json),
     /// Check a bundle without applying it
     #[command(after_help = verify::EXAMPLES, after_long_help = format!("{}\n\n{EXIT_CODES}", verify::EXAMPLES))]
     Verify(verify::VerifyArguments),
-    /// Show all that is known of an update, without secrets
+    /// Show everything known about an update, without secrets
     Diagnose {
         /// The version; the newest update if none
         version: Option<semver::Version>,
@@ -147,7 +147,7 @@ pub(super) struct HistoryArguments {
 pub(super) struct ApplyArguments {
     /// The bundle, .tar.gz or .zip; or the version of one that was downloaded
     pub(super) bundle: PathBuf,
-    /// Show what would be done and what stands against it, and change nothing
+    /// Show what would be done and all blocking problems; change nothing
     #[arg(long)]
     pub(super) plan: bool,
     /// Accept a version older than the one that runs
@@ -160,7 +160,7 @@ pub(super) struct ApplyArguments {
 /// The arguments of `updater rollback`.
 #[derive(Debug, Args)]
 pub(super) struct RollbackArguments {
-    /// The version to bring back; it must be the one before
+    /// The version to restore; it must be the previous one
     #[arg(long, value_name = "VERSION")]
     pub(super) to: Option<semver::Version>,
     /// Give up what was written since this time, which the refusal names
@@ -173,14 +173,14 @@ pub(super) struct RollbackArguments {
 /// The keys whose bundles are accepted.
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {
-    /// Show them
+    /// List keys
     List(Json),
     /// Accept bundles that this key signed
     Add {
         /// A minisign public key, or its file
         key: String,
     },
-    /// Accept them no longer
+    /// Remove a key: its bundles are no longer accepted
     Remove {
         /// The key's ID, as `trust list` shows it
         id: String,

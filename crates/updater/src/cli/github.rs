@@ -153,7 +153,7 @@ pub(super) fn download(config: &Config, arguments: &DownloadArguments) -> Result
     ))
 }
 
-/// Asks GitHub; whoever is at the console wants to know why there is no answer.
+/// Asks GitHub. No answer is an error at the console.
 fn ask(github: &GitHub<'_>, store: &mut Store) -> Result<Check> {
     match github.ask(store)? {
         (check, None) => Ok(check),

@@ -22,7 +22,7 @@ pub(super) struct Status {
     pub(super) update: Option<UpdateView>,
     /// What comes from GitHub.
     pub(super) downloads: Vec<DownloadView>,
-    /// Whoever is at work.
+    /// The holder of the lock.
     pub(super) busy: Option<String>,
     /// What the containers do.
     pub(super) containers: Vec<device::containers::ContainerFacts>,

@@ -1,6 +1,6 @@
 //! What may be done unasked: downloading what is newer, and applying what is here while a window is open.
 //!
-//! A bundle that was tried before, whatever came of it, is never tried again unasked: a person has to want it.
+//! A bundle that was tried before, with any outcome, is never tried again unasked: a person has to want it.
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
@@ -31,7 +31,7 @@ fn due_at(config: &Config, store: &Store, time: DateTime) -> Result<Option<Updat
     let mut waiting = Vec::new();
     for update in updates {
         match update.state.phase {
-            // Whoever wanted it downloaded wanted it applied.
+            // A download request with `apply` includes applying.
             Phase::Downloading => return Ok(Some(update)),
             Phase::Pending if !store.download(update.id)?.is_empty() => waiting.push(update),
             _ => {}
@@ -55,7 +55,7 @@ pub(crate) fn apply_what_is_due(updater: &mut Updater<'_>) -> Result<()> {
     let Some(update) = due(updater.config, &updater.store, updater.clock)? else {
         return Ok(());
     };
-    // Without an engine it would fail, whatever it is.
+    // Without an engine any update would fail.
     updater.engine.facts()?;
     match updater.apply_unasked(&update) {
         Err(error @ Error::Store(_)) => return Err(error),

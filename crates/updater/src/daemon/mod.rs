@@ -2,7 +2,7 @@
 //! does what people ask for over the page and the API ([`device::control::requests`]). It ends when another program has taken its
 //! file's place, for the service manager to start that one ([`device::engine::self_update`]).
 //!
-//! The page is served from the first moment, so that whoever looks on sees an interrupted update being finished.
+//! The page is served from the start, so that it shows how an interrupted update is finished.
 //!
 //! `inotify` says when something happens there; a look every ten seconds finds what file systems without it bring. The
 //! lock is held only while something is done, so commands by hand go on in between.
@@ -43,10 +43,10 @@ use device::{
     system::clock::Clock,
 };
 
-/// How often the folder is looked at without being told.
+/// How often the directory is read without a notification.
 const SCAN: Duration = Duration::from_secs(10);
 
-/// How soon it is looked at again when something is there.
+/// How soon it is read again while it holds a file.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long the loop may take for one turn in which nothing is applied, before the watchdog is no longer fed.
@@ -59,7 +59,7 @@ pub(crate) const TRIAL: Duration = Duration::from_secs(30);
 /// Runs until the process is ended, or another program has taken its place. `waker` gets downloads going.
 ///
 /// # Errors
-/// The folders cannot be made, or the record cannot be opened: the service manager starts it again.
+/// The directories cannot be created, or the record cannot be opened: the service manager restarts it.
 pub fn run(
     config: &Config,
     engine: &dyn ContainerEngine,
@@ -108,9 +108,9 @@ pub fn run(
         board.rest();
         match turned {
             Ok(()) => said = None,
-            // Somebody acts by hand; it is our turn when they have done.
+            // A command holds the lock; the next turn tries again.
             Err(Error::Busy { .. }) => {}
-            // Once is enough, however often it happens.
+            // A repeated error is reported once.
             Err(error) => {
                 let text = format!("error: {error}");
                 if said.as_ref() != Some(&text) {
@@ -170,7 +170,7 @@ impl<'a> Device<'a> {
     }
 }
 
-/// Does what people ask for.
+/// Runs the requests of the API.
 pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
     while let Some(request) = device.requests.next() {
         info!(request = ?request.command, "a request over the API");
@@ -187,7 +187,7 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
             request.answer(Ok(()));
             let Some(begun) = begun else { return Ok(()) };
             tell(&[NotifyState::Status("applying what was asked for")]);
-            // How it ended is in the record, and whoever asked looks there.
+            // How it ended is in the record, where the client looks.
             match updater.finish(begun) {
                 Err(error @ Error::Store(_)) => Err(error),
                 Err(error) => {
@@ -206,7 +206,7 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Looks once, and applies what can be applied.
+/// Reads `updates/` once, and applies what can be applied.
 pub(crate) fn turn(device: &Device<'_>, dropped: &mut DropDirectory) -> Result<()> {
     let store = Store::open(&device.config.database())?;
     let nothing_lies_there = dropped.quiet_files(device.config, device.clock.elapsed())?.is_empty();
@@ -214,7 +214,7 @@ pub(crate) fn turn(device: &Device<'_>, dropped: &mut DropDirectory) -> Result<(
     if nothing_lies_there && nothing_is_due && store.active()?.is_none() {
         return Ok(());
     }
-    // Where an update is under way and nobody holds the lock, whoever was at work has died, or could not write its record
+    // An active update without a lock holder: its process has died, or could not write its record
     // on a full disk.
     drop(store);
     device.acting(|updater| {
@@ -282,7 +282,7 @@ fn watch(config: &Config, events: mpsc::Sender<()>, progress: &dyn Progress) -> 
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    // Without a service manager nobody listens.
+    // Without a service manager there is no receiver.
     sd_notify::notify(state).ok();
 }
 

@@ -70,7 +70,7 @@ impl Limit {
 }
 
 impl GitHub<'_> {
-    /// What was known after the last check. Asks nobody.
+    /// What was known after the last check. No request is sent.
     ///
     /// # Errors
     /// The record cannot be read.

@@ -53,14 +53,14 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Nobody waits.
+    /// For work in the background.
     pub const LONG: Self = Self {
         connect: Duration::from_secs(30),
         stall: Duration::from_secs(60),
         answer: Duration::from_secs(120),
     };
 
-    /// Somebody looks at a page that loads.
+    /// For a page that loads.
     pub const SHORT: Self = Self {
         connect: Duration::from_secs(4),
         stall: Duration::from_secs(6),
@@ -115,7 +115,7 @@ impl Client {
                 "an address that begins with https://",
             ));
         }
-        // Once for each process; whoever was first has set the same.
+        // Once for each process; a second call has no effect.
         rustls::crypto::ring::default_provider().install_default().ok();
         let allowed = base.clone();
         let mut http = reqwest::Client::builder()
@@ -302,7 +302,7 @@ fn next_of(link: &str) -> Option<Url> {
     rest.split_once('>')?.0.parse().ok()
 }
 
-/// A token that nobody else can read.
+/// Reads a token from a file that only its owner can read.
 fn read_token(path: &Path) -> Result<HeaderValue> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if metadata.permissions().mode() & 0o077 != 0 {

@@ -1,7 +1,7 @@
 //! A bundle from GitHub: wanted, fetched file by file, and put where the updater finds it.
 //!
-//! Its files lie in `updates/downloads/` under hidden names until all of them are whole; then they are renamed, the list of
-//! parts last, and only then is the bundle recorded. Whoever fetches holds a lock of its own: everything else on the device
+//! Its files are in `updates/downloads/` under hidden names until all of them are whole; then they are renamed, the list of
+//! parts last, and only then is the bundle recorded. Fetching has a lock of its own: everything else on the device
 //! goes on meanwhile.
 
 use std::{
@@ -36,7 +36,7 @@ use device::{
     system::{crash, files},
 };
 
-/// The wait after a first failure while somebody watches; it doubles with each that follows.
+/// The wait after a first failure at a terminal; it doubles with each that follows.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// How often in a row it may fail without a byte having come.
@@ -55,7 +55,7 @@ pub enum Then {
 }
 
 impl GitHub<'_> {
-    /// Records that the bundle of a version is wanted. Whoever fetches does so from now on: the daemon, or
+    /// Records that the bundle of a version is wanted. It is fetched from now on: by the daemon, or by
     /// [`GitHub::fetch`].
     ///
     /// The update is `downloading` afterwards, or `pending` with a bundle that is here already.
@@ -107,12 +107,12 @@ impl GitHub<'_> {
     /// The right to download, until it is dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`]: somebody else downloads.
+    /// [`Error::Busy`]: another process downloads.
     pub fn lock(&self, who: &str) -> Result<Lock> {
         Lock::take(&self.config.download_lock(), who)
     }
 
-    /// Fetches the bundle of an update that is `downloading`, in one try. Whoever calls it holds [`GitHub::lock`].
+    /// Fetches the bundle of an update that is `downloading`, in one try. The caller holds [`GitHub::lock`].
     ///
     /// A failure that may pass leaves the update as it is, with what is here; after any other it is `failed`.
     ///
@@ -164,7 +164,7 @@ impl GitHub<'_> {
         Ok(())
     }
 
-    /// As [`GitHub::fetch`], again and again while somebody watches, until it fails several times without getting on.
+    /// As [`GitHub::fetch`], again and again at a terminal, until it fails several times without getting on.
     ///
     /// # Errors
     /// What went wrong last.
@@ -180,7 +180,7 @@ impl GitHub<'_> {
             failures = if now == bytes { failures + 1 } else { 1 };
             bytes = now;
             let pause = match Fault::of(&error) {
-                // Nobody waits at a terminal for that.
+                // Too long to wait at a terminal.
                 Some(Fault::Limited(wait)) if *wait > LONGEST_RETRY => return Err(error),
                 Some(Fault::Limited(wait)) => *wait,
                 _ => doubled(FIRST_RETRY, failures - 1, LONGEST_RETRY),
@@ -349,7 +349,7 @@ impl GitHub<'_> {
         Ok(())
     }
 
-    /// Where a file lies: under its own name only after an interruption while files were given theirs.
+    /// Where a file is: under its own name only after an interruption while files were given theirs.
     fn place(&self, download: &Download) -> PathBuf {
         let (hidden, shown) = (bundle_files::hidden(self.config, download), self.shown(download));
         let is_whole = download.at == download.file.size;
@@ -370,10 +370,10 @@ pub(crate) fn goes_on(error: &Error) -> bool {
     Fault::of(error).is_some_and(|fault| fault.passes() || matches!(fault, Fault::Changed { .. }))
 }
 
-/// Removes what no update waits for any more. Whoever calls it holds the lock of downloads.
+/// Removes what no update waits for any more. The caller holds the download lock.
 ///
 /// # Errors
-/// The folder or the record cannot be used.
+/// The directory or the record cannot be used.
 pub(crate) fn clean(config: &Config, store: &Store) -> Result<()> {
     let folder = config.downloads();
     let mut needed = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What can go wrong between a device and GitHub, and what that means for trying again.
+//! Errors between a device and GitHub, and whether to try again.
 
 use std::{error::Error as _, time::Duration};
 
@@ -81,7 +81,7 @@ impl Fault {
         }
     }
 
-    /// Whether waiting may mend it.
+    /// Whether it may pass by itself.
     pub fn passes(&self) -> bool {
         matches!(
             self,
@@ -244,7 +244,7 @@ mod tests {
                 "",
                 limited(2401),
             ),
-            // The reset is in the past, or makes no sense, or nothing says what time it is.
+            // The reset is in the past, or is invalid, or nothing says what time it is.
             (403, &[date, none_left, ("x-ratelimit-reset", "1")], "", limited(1)),
             (403, &[date, none_left, ("x-ratelimit-reset", "soon")], "", limited(60)),
             (403, &[none_left, ("x-ratelimit-reset", "1795545600")], "", limited(60)),

@@ -1,7 +1,7 @@
 //! One file: what is here of it is kept, the rest is fetched, and all of it is hashed.
 //!
 //! Every [`STEP`] bytes what has come is brought to the disk and recorded, in this order: what is recorded has survived a
-//! power cut. What lies behind it may be anything, and is cut off before going on.
+//! power cut. What follows may be anything, and is cut off before going on.
 
 use std::{
     fs::{File, OpenOptions},
@@ -51,7 +51,7 @@ impl Fetch<'_> {
     /// Makes the file at `path` what `download` says.
     ///
     /// # Errors
-    /// What GitHub, the connection or the disk do; what has come until then is kept. Nobody wants it any more.
+    /// What GitHub, the connection or the disk do; what has come until then is kept. The download was cancelled.
     pub(crate) fn run(&mut self, download: &Download, path: &Path) -> Result<()> {
         let mut sofar = self.what_is_here(download, path)?;
         if sofar.hasher.length() < download.file.size {
@@ -163,7 +163,7 @@ fn changed(download: &Download) -> Error {
     Fault::Changed { name }.into()
 }
 
-/// Takes the disk space for the rest of a file, so that nobody else can have it.
+/// Takes the disk space for the rest of a file, so that no other process can use it.
 fn reserve(file: &File, from: u64, to: u64) -> io::Result<()> {
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to - from) {
         // Not every file system can.

@@ -9,10 +9,10 @@
 //!
 //! Speaking to GitHub is in `client`, what goes wrong in `fault`. The daemon does it all by itself as far as it may
 //! ([`worker`]), daily (`schedule`), and applies in maintenance windows (`window`). A device without internet is a
-//! device like any other: that is shown to whoever asks, and logged once.
+//! device like any other: that is shown on request, and logged once.
 //!
-//! **For a page or an API**, four calls are enough. [`GitHub::last_check`] asks nobody; [`GitHub::check`] asks GitHub, and
-//! with [`Patience::SHORT`] ([`GitHub::with`]) ends in seconds for somebody who waits; [`GitHub::request`] records that a
+//! **For a page or an API**, four calls are enough. [`GitHub::last_check`] sends no request; [`GitHub::check`] asks GitHub, and
+//! with [`Patience::SHORT`] ([`GitHub::with`]) ends in seconds, for a client that waits; [`GitHub::request`] records that a
 //! version is wanted, after which [`Waker::wake`] gets the daemon going at once; [`Store::fetched`] says how far it is.
 //! [`GitHub::version_of_url`] says which version an address downloads, if it is one of the declared repository. All of
 //! them block: call them where that does no harm. What happens meanwhile is seen in the update's phase: `downloading`,

@@ -83,7 +83,7 @@ pub(crate) fn newest(releases: &[Release], wanted: &Wanted<'_>) -> Option<Found>
     })
 }
 
-/// The release of a version, on whatever channel.
+/// The release of a version, on any channel.
 pub(crate) fn of_version(releases: &[Release], wanted: &Wanted<'_>, version: &Version) -> Option<Found> {
     let found = releases.iter().filter_map(|release| release.found(wanted));
     found.into_iter().find(|found| found.version == *version)

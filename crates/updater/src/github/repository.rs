@@ -56,7 +56,7 @@ impl<'a> GitHub<'a> {
     }
 
     /// The version that is downloaded from an address, if it is that of a file of a release of the declared repository.
-    /// Asks nobody. Any other address must not be followed: it could lead into this device's network.
+    /// No request is sent. Any other address must not be followed: it could lead into this device's network.
     pub fn version_of_url(&self, url: &str) -> Option<Version> {
         let rest = url.strip_prefix(&self.releases_page())?.strip_prefix("/download/")?;
         let (tag, file) = rest.split_once('/')?;

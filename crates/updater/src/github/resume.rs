@@ -1,4 +1,4 @@
-//! Where a download goes on. Nothing here reads or writes anything.
+//! Where a download goes on. Does no I/O.
 
 use bundle::Digest;
 use reqwest::{
@@ -12,7 +12,7 @@ use device::store::RemoteFile;
 /// How far a file is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// So many bytes are on the disk for good.
+    /// Bytes that are safe on the disk.
     pub(crate) at: u64,
     /// What the content was known by when they came.
     pub(crate) etag: Option<String>,
@@ -59,7 +59,7 @@ pub(crate) fn begins_at(
             }
             from
         }
-        // Whatever is in the way knows nothing of ranges.
+        // A proxy may not support ranges.
         StatusCode::OK => 0,
         // There is less than we have.
         _ => return Err(changed()),

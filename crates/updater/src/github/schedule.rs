@@ -1,8 +1,8 @@
 //! When GitHub is asked: daily, with jitter, later after failures, never in a tight loop.
 //!
 //! Nothing here reads a clock. The time of day is used once, at the start, for how long ago the last answer came; it may
-//! be wrong on a device without a clock of its own, and then counts for nothing. From there on only time that never
-//! jumps counts. Devices of a fleet share an address and its limit, so nothing happens at a round time: `chance` is any
+//! be wrong on a device without a clock of its own, and then counts for nothing. From there on only the monotonic clock
+//! counts. Devices of a fleet share an address and its limit, so nothing happens at a round time: `chance` is any
 //! random number.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     /// The schedule at the start. `ago` is how long ago the last answer came; none if that is not known, or the time of
-    /// day has gone back since. `now` is of a clock that never jumps, here and below.
+    /// day has gone back since. `now` is from a monotonic clock, here and below.
     pub(crate) fn start(interval: Duration, ago: Option<Duration>, now: Duration, chance: u64) -> Self {
         let left = interval.saturating_sub(ago.unwrap_or(interval));
         let first = SETTLE + portion(SPREAD, chance);

@@ -44,7 +44,7 @@ pub struct Waker(Sender<()>);
 impl Waker {
     /// Something is wanted: [`GitHub::request`].
     pub fn wake(&self) {
-        // It lives as long as the process; if not, there is nobody to wake.
+        // The worker lives as long as the process.
         self.0.send(()).ok();
     }
 }
@@ -102,7 +102,7 @@ pub(crate) struct Worker<'a> {
     progress: &'a dyn Progress,
     /// When to ask; none before the record could be read.
     schedule: Option<Schedule>,
-    /// When downloads that failed go on, and how often they have.
+    /// When downloads that failed go on, and how often they have failed.
     paused: BTreeMap<i64, (Duration, u32)>,
     /// What was said last: once is enough, however often it happens.
     said: Option<String>,
@@ -130,7 +130,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn turn(&mut self, chance: u64) -> Duration {
         match self.look(chance) {
             Ok(pause) => pause,
-            // Somebody downloads by hand.
+            // A command downloads.
             Err(Error::Busy { .. }) => LOOK,
             Err(error) => {
                 self.say(&format!("error: {}", error.with_hint()));
@@ -172,7 +172,7 @@ impl<'a> Worker<'a> {
         if !schedule.until_due(now).is_zero() {
             return Ok(());
         }
-        // Whatever happens next, it is not done again at once.
+        // Even if the rest fails, it is not repeated at once.
         schedule.failed(now, None, chance);
         self.schedule = Some(schedule);
         let (check, fault) = github.ask(store)?;

@@ -122,7 +122,7 @@ fn mend(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle
     Ok(mended)
 }
 
-/// Loads the images of a release that a person removed.
+/// Loads the images of a release that were removed.
 fn load_missing(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle>) -> Result<Vec<String>> {
     let missing = updater.missing_images(current)?;
     if missing.is_empty() {

@@ -4,12 +4,12 @@
 //! keys are pinned on this device       one of them must have signed; nothing that is given changes that
 //! keys are given (install.sh, --trust) one of them must have signed; then they are pinned
 //! --trust-on-first-use                 the key of the bundle's own install.sh that signed it; shown, then pinned
-//! --allow-unsigned                     nobody vouches; nothing is pinned
+//! --allow-unsigned                     no signature; nothing is pinned
 //! none of these                        refused
 //! ```
 //!
 //! A signature names its key by ID only, so "the key that the bundle brings" is one of those in its `install.sh`.
-//! Whoever made the bundle wrote both: it says that later bundles come from the same hand, and nothing about this one.
+//! The author of the bundle wrote both: it says that later bundles come from the same hand, and nothing about this one.
 
 use std::io::Read as _;
 
@@ -40,7 +40,7 @@ pub(super) enum Choice {
 /// By what a bundle is trusted, given the keys that are pinned already.
 ///
 /// # Errors
-/// By nothing, and nobody said that this is good enough.
+/// By nothing, and unsigned bundles are not allowed.
 pub(super) fn choose(pinned: &[PublicKey], options: &Options) -> Result<Choice> {
     let keys = if pinned.is_empty() { &options.trust } else { pinned };
     if !keys.is_empty() {

@@ -3,7 +3,7 @@
 //! ```text
 //! look       root? whose product? a native installation?      nothing is changed
 //! trust      the bundle, by keys that came from outside of it          (keys)
-//! prepare    Docker and Compose, folders, configuration, keys, program (docker)
+//! prepare    Docker and Compose, directories, configuration, keys, program (docker)
 //! apply      the bundle, as any update: load, start, wait until healthy (device::engine)
 //! boot       units for the service manager                             (units)
 //! password   the administrator's, last of all, so that it is shown if it was made (admin)

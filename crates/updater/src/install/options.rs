@@ -13,15 +13,15 @@ pub struct Options {
     pub trust: Vec<PublicKey>,
     /// Whether the key that the bundle itself brings is good enough, if no other is known.
     pub trust_on_first_use: bool,
-    /// Whether a bundle that nobody vouches for is good enough, if no key is known.
+    /// Whether an unsigned bundle is accepted, if no key is known.
     pub allow_unsigned: bool,
     /// Whether a version older than the installed one is accepted.
     pub allow_downgrade: bool,
-    /// The product's folder; `/opt/<product>` if none.
+    /// The product's directory; `/opt/<product>` if none.
     pub folder: Option<PathBuf>,
-    /// The configuration's folder; `/etc/<product>` if none.
+    /// The configuration's directory; `/etc/<product>` if none.
     pub etc: Option<PathBuf>,
-    /// The folder of the updater's own records; `/var/lib/<product>-updater` if none.
+    /// The directory of the updater's own records; `/var/lib/<product>-updater` if none.
     pub state: Option<PathBuf>,
     /// The Docker engine's address; `$DOCKER_HOST` or the default socket if none. One that is named is never installed.
     pub docker_host: Option<String>,

@@ -12,17 +12,17 @@ use device::{
     system::files,
 };
 
-/// Of a folder: only their owner, and root, may rename or remove the files in it (inode(7), `S_ISVTX`).
+/// Of a directory: only their owner, and root, may rename or remove the files in it (inode(7), `S_ISVTX`).
 const STICKY: u32 = 0o1000;
 
-/// The folders, each with the permissions of what is in it. What is there is left as a person may have changed it, but
+/// The directories, each with the permissions of what is in it. What is there is left as a person may have changed it, but
 /// that `updates/` is sticky.
 pub(super) fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<()> {
     config.refuse_links()?;
     for (folder, mode) in [
         (config.folder.clone(), 0o755),
         (config.folder.join(program::FOLDER), 0o755),
-        // A group may be given the right to drop bundles: `chgrp`. Sticky: but not to put others in these folders' place.
+        // A group may be given the right to drop bundles: `chgrp`. Sticky: but not to put others in these directories' place.
         (config.updates(), 0o775 | STICKY),
         (config.applied(), 0o755),
         (config.failed(), 0o755),

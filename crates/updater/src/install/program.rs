@@ -18,10 +18,10 @@ use device::{
     system::{crash, files},
 };
 
-/// The program's folder in the product's.
+/// The program's directory in the product's.
 pub(super) const FOLDER: &str = "bin";
 
-/// The running program, whatever became of its file.
+/// The running program, even if its file was replaced.
 const RUNNING: &str = "/proc/self/exe";
 
 /// Where people's shells look first for what an administrator installed.
@@ -70,7 +70,7 @@ fn is_same(one: &Path, other: &Path) -> Result<bool> {
     Ok(running.len() == there.len() && self_update::digest_of(one)? == self_update::digest_of(other)?)
 }
 
-/// `updater` as a command. Another product's, or somebody's own program, is left alone.
+/// `updater` as a command. Another product's, or a foreign program, is left alone.
 fn link(system: &System, place: &Path, report: &mut Report<'_>) -> Result<()> {
     let link = system.programs().join(NAME);
     match fs::symlink_metadata(&link) {

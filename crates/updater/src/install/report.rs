@@ -2,7 +2,7 @@
 
 use device::control::progress::Progress;
 
-/// Collects what was done for whoever asked for it, and says it as it happens.
+/// Collects what was done, and reports it as it happens.
 pub(super) struct Report<'a> {
     pub(super) made: Vec<String>,
     pub(super) notes: Vec<String>,

@@ -35,7 +35,7 @@ pub struct Installed {
     pub from: Option<Version>,
     /// Whether this very bundle was installed already.
     pub already_installed: bool,
-    /// The product's folder.
+    /// The product's directory.
     pub folder: PathBuf,
     /// Where the configuration is.
     pub configuration: PathBuf,
@@ -65,7 +65,7 @@ struct Prepared {
 /// Installs a bundle, or mends or updates what is installed.
 ///
 /// # Errors
-/// Not root; the bundle is refused, or nobody that is trusted vouches for it; a native installation is in the way; Docker
+/// Not root; the bundle is refused, or no trusted key has signed it; a native installation is in the way; Docker
 /// is missing and cannot be had; a file cannot be written; what applying a bundle gives.
 pub fn run(options: &Options, progress: &dyn Progress, clock: &dyn Clock) -> Result<Installed> {
     if !rustix::process::geteuid().is_root() {
@@ -128,7 +128,7 @@ fn prepare(options: &Options, system: Option<&System>, progress: &dyn Progress) 
     let choice = keys::choose(pinned.keys(), options)?;
     let (bundle, keys) = keys::open(source, &choice, &options.trust, progress)?;
     if bundle.manifest().product != config.product {
-        // The manifest that was looked at is not the one that was verified: somebody writes to the file.
+        // The manifest that was looked at is not the one that was verified: the file changes.
         return Err(Error::refused("the bundle changed while it was read", "copy it again"));
     }
     Ok(Prepared {
@@ -191,7 +191,7 @@ fn install(
             config.etc.join(config::FILE).display()
         )),
     }
-    // Last: whatever failed before would have been the end, and a password that was never shown.
+    // Last: an error after it would hide a password that is shown only once.
     let admin_password = password::make_if_missing(&config)?;
     if admin_password.is_some() {
         report

@@ -2,7 +2,7 @@
 //!
 //! Kept without `--purge-data`: the volumes, `.env` with the database's password, the backups, the bundles of the running
 //! version and the one before, and the record of updates. Installing again finds them and goes on from there. With it,
-//! nothing of the product is left but files that somebody else put into its folder.
+//! nothing of the product is left but foreign files in its directory.
 //!
 //! May be repeated: what is gone already is passed over.
 
@@ -40,7 +40,7 @@ pub struct Options {
 pub struct Uninstalled {
     /// What is gone.
     pub removed: Vec<String>,
-    /// What stays, because it is data, or because somebody else uses it.
+    /// What stays, because it is data, or because it is in use elsewhere.
     pub kept: Vec<String>,
 }
 
@@ -158,7 +158,7 @@ fn remove_containers(
     Ok(())
 }
 
-/// Images that releases on this device brought, unless somebody else's container uses them.
+/// Images that releases on this device brought, unless a foreign container uses them.
 fn remove_images(
     config: &Config,
     store: &mut Store,
@@ -187,7 +187,7 @@ fn remove_files_of_record(config: &Config, store: &Store, done: &mut Uninstalled
         for name in release::extra_files_of(&current)? {
             let path = config.folder.join(&name);
             remove(path.clone(), done)?;
-            // Its folders too, as far as nothing else is in them.
+            // Its directories too, as far as nothing else is in them.
             let mut above = path.parent().map(PathBuf::from);
             while let Some(folder) = above.filter(|folder| *folder != config.folder) {
                 if !remove_if_empty(&folder, done)? {
@@ -212,7 +212,7 @@ fn remove(path: PathBuf, done: &mut Uninstalled) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder with nothing in it; whether it is gone.
+/// Removes a directory with nothing in it; whether it is gone.
 fn remove_if_empty(folder: &std::path::Path, done: &mut Uninstalled) -> Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => {

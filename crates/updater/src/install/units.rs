@@ -29,7 +29,7 @@ pub(super) const MARK: &str = "# Written by `updater install`; changes are lost.
 /// How long systemd may take. Starting the product includes finishing an update.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// The parts of a machine that an installation writes to, apart from the product's own folders.
+/// The parts of a machine that an installation writes to, apart from the product's own directories.
 #[derive(Clone, Debug)]
 pub(crate) struct System {
     root: PathBuf,
@@ -43,7 +43,7 @@ impl System {
         }
     }
 
-    /// A machine that is a folder.
+    /// A directory in place of a machine.
     #[cfg(test)]
     pub(crate) fn in_folder(root: &Path) -> Self {
         Self { root: root.to_owned() }
@@ -178,7 +178,7 @@ pub(super) fn names(config: &Config) -> [String; 3] {
 }
 
 /// What both services do without. Each line has to leave alone: the engine's socket, `docker compose` as a child, HTTP to
-/// published ports, writing below the product's folders, and looking at who has a file open.
+/// published ports, writing below the product's directories, and looking at who has a file open.
 fn hardening(config: &Config) -> String {
     let home = match needs_home(config) {
         true => "# Not ProtectHome: something that is configured lies in a home folder or below /run/user.",
@@ -244,7 +244,7 @@ pub(super) fn install(config: &Config, system: &System, report: &mut Report<'_>)
         if let Some(before) = before
             && !String::from_utf8_lossy(&before).contains(MARK)
         {
-            // Somebody's own way to start the product: kept, but two of them must not do it.
+            // Another way to start the product: kept, but only one may start it.
             let kept = system.units().join(format!("{name}.before-updater"));
             files::write(&kept, &before, 0o644)?;
             report.note(format!(

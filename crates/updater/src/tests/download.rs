@@ -26,7 +26,7 @@ const NAME: &str = "app-update-2.1.0.tar.gz";
 /// What may have to be fetched twice after a power cut: what is brought to the disk and recorded at once.
 const STEP: u64 = 4 << 20;
 
-/// What the double counts as sent and nobody receives when it cuts a connection: what it has not written yet.
+/// What the double counts as sent and no client receives when it cuts a connection: what it has not written yet.
 const IN_FLIGHT: u64 = 1 << 20;
 
 const MIB: u64 = 1 << 20;
@@ -48,7 +48,7 @@ impl Site {
             .sum()
     }
 
-    /// How much of a file is here for good.
+    /// How much of a file is safe on the disk.
     fn kept(&self) -> u64 {
         let id = self.device.update().id;
         self.store().fetched(id).unwrap().unwrap_or_default().bytes
@@ -467,7 +467,7 @@ fn nobody_wants_it_any_more() {
         fn begin(&self, _: &str, _: Option<u64>) {}
         fn note(&self, _: &str) {}
         fn advance(&self, _: u64) {
-            // Somebody else does: it is not `downloading` any more.
+            // Another process does: it is not `downloading` any more.
             let change = Change::default();
             self.0
                 .store()

@@ -261,7 +261,7 @@ fn what_may_be_done_unasked_is_done_once() {
     assert_eq!(site.device.expect_whole("applied"), "2.1.0");
     assert_eq!(site.store().updates().unwrap().len(), 2);
     assert_eq!(fs::read_dir(site.device.config.downloads()).unwrap().count(), 0);
-    // And never again, whatever becomes of it.
+    // And never again, with any outcome.
     site.device.run(|updater| updater.roll_back(update.id, None)).unwrap();
     site.double.forget_requests();
     let mut worker = Worker::new(&site.device.config, &site.device.world, &site.platform, &notes);
@@ -408,7 +408,7 @@ fn parts_that_are_not_those_of_the_list_are_refused() {
     assert_eq!(site.device.expect_whole("downloaded"), "2.0.0");
 }
 
-/// Whoever wanted it applied has it applied, at any hour, also if the updater was ended in between.
+/// A requested update is applied, at any hour, also if the updater was ended in between.
 #[test]
 fn downloaded_and_applied_as_it_was_asked() {
     let mut site = site();

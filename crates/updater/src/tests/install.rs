@@ -1,4 +1,4 @@
-//! Installing, installing again, and taking away, on a machine that is a folder.
+//! Installing, installing again, and taking away, on a machine that is a directory.
 
 use std::{
     fs,
@@ -295,7 +295,7 @@ fn only_trusted_bundles_are_installed() {
     assert_eq!(tree(device.folder.path()), ["app-update-2.0.0.tar.gz"]);
 
     device.install(&Version::good("2.0.0")).unwrap();
-    // From now on only pinned keys count, whatever an installer brings.
+    // From now on only pinned keys count, not those of an installer.
     let folder = tempfile::tempdir().unwrap();
     let foreign = Options {
         trust: vec![other.public().clone()],
@@ -375,7 +375,7 @@ fn a_native_installation_is_refused_and_one_with_compose_adopted() {
     assert!(error.to_string().contains("without containers"), "{error}");
     assert!(!device.path("opt").exists());
 
-    // Somebody's own unit that runs Docker is kept beside ours.
+    // A foreign unit that runs Docker is kept beside ours.
     fs::write(&unit, "[Service]\nExecStart=/usr/bin/docker compose up\n").unwrap();
     let installed = device.install(&Version::good("2.0.0")).unwrap();
     assert!(

@@ -20,7 +20,7 @@ use device::{
     },
     engine::lock::Lock,
     state::Event,
-    store::{Change, Facts, NewUpdate, Release, Store},
+    store::{Change, Fact, NewUpdate, Release, Store},
 };
 use github_double::{Draft, GitHub};
 use snapbox::Data;
@@ -275,10 +275,7 @@ fn updated() -> Session {
     let second = store.add_release(&release("2.1.0")).unwrap();
     let last = Change {
         current: Some((second, Some(first))),
-        facts: Some(Facts {
-            warnings: vec!["the clock is wrong".to_owned()],
-            ..Facts::default()
-        }),
+        facts: vec![Fact::Warning("the clock is wrong".to_owned())],
         ..Change::default()
     };
     let id = record(

@@ -102,7 +102,8 @@ impl<'a> Archive<'a> {
     }
 
     /// The exact size of the archive in bytes.
-    pub(crate) fn size(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn size(&self) -> u64 {
         let entry = |entry: &Entry<'_>| 512 + entry.size + tar_padding(entry.size) as u64;
         self.entries.iter().map(entry).sum::<u64>() + TAR_END.len() as u64
     }

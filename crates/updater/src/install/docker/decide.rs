@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use device::{Error, Result};
 
-/// Packages of the Compose plugin, by whoever packages it: Docker, Ubuntu, Debian from 13 on.
+/// Packages of the Compose plugin, by distributor: Docker, Ubuntu, Debian from 13 on.
 const COMPOSE_PACKAGES: [&str; 3] = ["docker-compose-plugin", "docker-compose-v2", "docker-compose"];
 
 /// What is there of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
-    /// It answers, whatever it is.
+    /// It answers.
     Answers,
     /// It is installed, and does not answer.
     Silent,
@@ -22,7 +22,7 @@ pub(super) enum Engine {
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) engine: Engine,
-    /// Whether somebody named the engine.
+    /// Whether the engine was named.
     pub(super) named: bool,
     /// The program `docker`.
     pub(super) client: bool,

@@ -7,7 +7,7 @@
 //! look    again: an installation that says it worked is not believed
 //! ```
 //!
-//! An engine that is named (`--docker-host`) is somebody's own, and never installed or started.
+//! An engine that is named (`--docker-host`) is never installed or started.
 
 mod decide;
 
@@ -133,7 +133,7 @@ fn look(config: &Config, system: Option<&System>, bundled: bool) -> Result<Found
     })
 }
 
-/// Whether the plugin is there for the service too, which has no home folder where a person's own plugins lie.
+/// Whether the plugin is there for the service too, which has no home directory with a user's own plugins.
 fn has_compose(system: Option<&System>) -> bool {
     let mut command = Command::new("docker");
     command.args(["compose", "version", "--short"]);
@@ -159,7 +159,7 @@ fn is_version_2(said: &Result<String, ProcessError>) -> bool {
 
 fn is_program(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    // A person's PATH may lack the folders of system programs.
+    // A person's PATH may lack the directories of system programs.
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path)
         .chain(system)
@@ -265,7 +265,7 @@ fn install_packages(names: &[String], found: &Found, report: &mut Report<'_>) ->
         let running = scope.spawn(move || {
             process::run(command, Input::None, INSTALLING, |stdout| {
                 for line in BufReader::new(stdout).split(b'\n') {
-                    // Whoever listens does so until the end.
+                    // The receiver lives until the end.
                     said.send(String::from_utf8_lossy(&line?).trim_end().to_owned()).ok();
                 }
                 Ok(())
