@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::image_check::ImageMismatch;
-use crate::layer::LayerError;
+use crate::image::check::ImageMismatch;
+use crate::image::layer::LayerError;
 use crate::manifest::ManifestError;
 
 /// Why a bundle cannot be packed.

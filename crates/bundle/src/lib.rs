@@ -1,7 +1,7 @@
 //! The update bundle: its format, in both directions.
 //!
 //! ```text
-//! release side   images_tar::ImagesTar::plan → sha256 → manifest::Manifest → signature → pack
+//! release side   image::images_tar::ImagesTar::plan → sha256 → manifest::Manifest → signature → pack
 //!                  → parts::split, where a bundle is too large to be published whole
 //! device side    parts::Source → read::verify → VerifiedBundle (manifest, any blob or file in place)
 //! ```
@@ -15,34 +15,28 @@
 
 mod digest;
 mod error;
-mod file_name;
-mod image_check;
-mod layer;
 mod oci;
 mod platform;
 mod problem;
-pub mod reference;
 mod store;
 mod stream;
 mod tar_entry;
 mod text;
 
 pub mod diff;
-pub mod images_tar;
-pub mod layout;
+pub mod image;
 pub mod manifest;
 pub mod names;
 pub mod pack;
 pub mod parts;
 pub mod read;
 pub mod signature;
-pub mod tag;
 
 pub use digest::{Digest, DigestError, Hasher, HashingReader, HashingWriter, HexDigest, hash_all};
 pub use error::PackError;
-pub use file_name::{Archive, BundleName};
-pub use image_check::ImageMismatch;
-pub use layer::{Compression, LayerError, LayerFacts, measure_layer, uncompressed};
+pub use image::check::ImageMismatch;
+pub use image::layer::{Compression, LayerError, LayerFacts, measure_layer, uncompressed};
+pub use names::file_name::{Archive, BundleName};
 pub use platform::{Platform, PlatformError};
 pub use problem::{Problem, Severity, WithoutSeverity};
 pub use store::{BlobStore, DirStore};

@@ -82,6 +82,7 @@ pub(crate) const HOUSE: House = House {
             name: "device",
             uses: &["bundle"],
             floors: &[
+                &["testing"],
                 &["engine"],
                 &["stack"],
                 &["containers", "config", "store", "control"],
@@ -135,7 +136,11 @@ pub(crate) const HOUSE: House = House {
         },
         Library {
             name: "reqwest",
-            only: &["crates/pipeline/src/publish/", "crates/updater/src/github/"],
+            only: &[
+                "crates/device/src/containers/docker/",
+                "crates/pipeline/src/publish/",
+                "crates/updater/src/github/",
+            ],
         },
     ],
     programs: &[

@@ -280,11 +280,11 @@ fn each_blob(image: &PlatformImage, seen: &mut BTreeMap<Digest, (u64, Kind)>) ->
 }
 
 fn reference(name: &str, reference: &str) -> Result<(), Inconsistency> {
-    if crate::reference::is_name(name)
+    if crate::image::reference::is_name(name)
         && reference
             .strip_prefix(name)
             .and_then(|rest| rest.strip_prefix(':'))
-            .is_some_and(crate::reference::is_tag)
+            .is_some_and(crate::image::reference::is_tag)
     {
         Ok(())
     } else {

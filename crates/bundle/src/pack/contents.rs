@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::source;
 use crate::digest::{Digest, hash_all};
 use crate::error::PackError;
-use crate::images_tar::ImagesTar;
+use crate::image::images_tar::ImagesTar;
 use crate::manifest::{FileRecord, Manifest};
 use crate::names::EntryName;
 use crate::store::BlobStore;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::list::{MAX_LIST, Part, PartsError, PartsList};
 use crate::digest::hash_all;
-use crate::file_name::bundle_of_list;
+use crate::names::file_name::bundle_of_list;
 
 /// Several readers as one, each of a known size.
 #[derive(Debug)]

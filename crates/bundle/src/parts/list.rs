@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, HexDigest};
-use crate::file_name::{is_bundle_name, part_name};
 use crate::manifest::FormatVersion;
 use crate::names::EntryName;
+use crate::names::file_name::{is_bundle_name, part_name};
 
 /// The largest part that is made unless another size is asked for, in bytes: below 2,147,483,648, where GitHub's assets end.
 pub const DEFAULT_PART_SIZE: u64 = (2 << 30) - (1 << 20);

@@ -14,7 +14,7 @@ mod joined;
 mod list;
 mod split;
 
-pub use crate::file_name::{LIST_ENDING, bundle_of_list, bundle_of_part, list_name, part_name};
+pub use crate::names::file_name::{LIST_ENDING, bundle_of_list, bundle_of_part, list_name, part_name};
 pub use joined::{Joined, Source, find_damage};
 pub use list::{DEFAULT_PART_SIZE, MAX_PARTS, Part, PartsError, PartsList};
 pub use split::{SplitError, list_parts, split};

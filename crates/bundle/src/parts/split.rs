@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::list::{FORMAT, MAX_PARTS, Part, PartsError, PartsList};
 use crate::digest::Hasher;
-use crate::file_name::{bundle_of_part, is_bundle_name, list_name, part_name};
+use crate::names::file_name::{bundle_of_part, is_bundle_name, list_name, part_name};
 use crate::stream::{CHUNK, read_full};
 
 /// Why a bundle was not split.

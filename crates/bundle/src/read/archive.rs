@@ -7,7 +7,7 @@ use super::error::VerifyError;
 use super::located::{self, MemberReader};
 use super::tar::Visit;
 use super::{tar, zip};
-use crate::file_name::Archive;
+use crate::names::file_name::Archive;
 use crate::stream::read_full;
 use crate::tar_entry::Entry;
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::digest::Digest;
-use crate::image_check::ImageMismatch;
+use crate::image::check::ImageMismatch;
 use crate::manifest::ManifestError;
 use crate::names::NameError;
 use crate::signature::SignatureError;

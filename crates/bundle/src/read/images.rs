@@ -16,7 +16,7 @@ use super::located::{Located, Location, Portion};
 use super::tar::{nothing_follows, walk};
 use super::trust::Layers;
 use crate::digest::{Digest, Hasher, hash_all};
-use crate::image_check::{check_config, check_manifest};
+use crate::image::check::{check_config, check_manifest};
 use crate::manifest::{Manifest, PlatformImage};
 use crate::names::IMAGES;
 use crate::oci::{DockerImage, INDEX, Index, LAYOUT, MAX_DOCUMENT, blob_of_path, blob_path};

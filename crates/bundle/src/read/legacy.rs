@@ -20,11 +20,11 @@ use super::located::{Located as _, MemberReader, Portion};
 use super::tar::{Visit, nothing_follows, walk_as};
 use super::trust::Origin;
 use crate::digest::Digest;
-use crate::file_name::Archive;
 use crate::manifest::{
     AnyManifest, Backup, DataRule, EnvironmentKey, FileRecord, FileRole, FormatVersion, Health, LegacyManifest,
     MAX_MANIFEST_SIZE, MAX_SIZE, Manifest, ManifestError,
 };
+use crate::names::file_name::Archive;
 use crate::names::{EntryName, IMAGES, MANIFEST, ProductName};
 use crate::platform::Platform;
 use crate::stream::drain;

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use bundle::images_tar::{ImageInput, ImagesTar, Scope};
+use bundle::image::images_tar::{ImageInput, ImagesTar, Scope};
 use bundle::manifest::{
     Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, Health,
     ImageRecord, LayerRecord, Manifest, PlatformImage,

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::LazyLock;
 
-use bundle::images_tar::Scope;
+use bundle::image::images_tar::Scope;
 use bundle::read::{Trust, verify};
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use bundle::images_tar::{ImagesTar, Scope};
+use bundle::image::images_tar::{ImagesTar, Scope};
 use bundle::pack::{Content, write_tar_gz, write_tar_gz_on};
 use bundle::{BlobStore as _, Digest, PackError};
 

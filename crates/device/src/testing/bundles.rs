@@ -7,7 +7,7 @@ use std::{
 
 use bundle::{
     Digest, DirStore, Platform,
-    images_tar::{ImageInput, ImagesTar, Scope},
+    image::images_tar::{ImageInput, ImagesTar, Scope},
     manifest::{
         Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, Health,
         ImageRecord, LayerRecord, Manifest, PlatformImage,

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use bundle::tag;
+use bundle::names::tag;
 use semver::Version;
 
 use crate::{Error, Result, facts::Workspace};

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use bundle::{Digest, Platform, images_tar::ImageInput, manifest::PlatformImage};
+use bundle::{Digest, Platform, image::images_tar::ImageInput, manifest::PlatformImage};
 use oci_spec::image::Descriptor;
 use serde::Serialize;
 

@@ -220,7 +220,7 @@ fn image(raw: raw::Image, key: &str, problems: &mut Problems) -> Option<Image> {
             None
         }
         (Some(name), None) => {
-            if !bundle::reference::is_name(name) {
+            if !bundle::image::reference::is_name(name) {
                 problems.add_with_hint(
                     &format!("{key}.name"),
                     format!("\"{name}\" is not an image name without a tag"),
@@ -287,7 +287,7 @@ fn registry_image(reference: &str, key: &str, problems: &mut Problems) -> Option
         );
         return None;
     }
-    if !bundle::reference::is_name(name) || !bundle::reference::is_tag(tag) {
+    if !bundle::image::reference::is_name(name) || !bundle::image::reference::is_tag(tag) {
         problems.add(key, format!("\"{reference}\" is not an image reference"));
         return None;
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use bundle::tag;
+use bundle::names::tag;
 use semver::Version;
 use xshell::{Shell, cmd};
 

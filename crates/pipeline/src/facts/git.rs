@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bundle::tag;
+use bundle::names::tag;
 use serde::Serialize;
 use xshell::{Shell, cmd};
 

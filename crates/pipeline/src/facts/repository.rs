@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundle::{Digest, tag};
+use bundle::{Digest, names::tag};
 use semver::Version;
 use xshell::Shell;
 

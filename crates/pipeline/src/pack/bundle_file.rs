@@ -9,7 +9,7 @@ use std::{
 
 use bundle::{
     Archive, Digest, DirStore, Platform,
-    images_tar::{ImagesTar, Scope},
+    image::images_tar::{ImagesTar, Scope},
     pack::{Contents, write_tar_gz, write_zip},
 };
 use semver::Version;

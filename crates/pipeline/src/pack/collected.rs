@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use bundle::{Digest, Platform, images_tar::ImageInput, reference::normalise};
+use bundle::{
+    Digest, Platform,
+    image::{images_tar::ImageInput, reference::normalise},
+};
 
 use super::annotations::{IMAGE_NAME, SOURCE, SUBSTITUTE};
 use crate::declaration::split_tag;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bundle::{
     Digest, HexDigest, Platform,
-    images_tar::{ImageInput, ImagesTar},
+    image::images_tar::{ImageInput, ImagesTar},
     manifest::{
         Backup, BackupKind, DataRule, EnvironmentKey, EnvironmentValue, FileRecord, FileRole, FormatVersion, GitHub,
         Health, ImageRecord, Manifest,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, slice};
 
-use bundle::{Archive, BundleName, Platform, tag};
+use bundle::{Archive, BundleName, Platform, names::tag};
 
 use super::{
     bake::{BuildRequest, bake_file},

@@ -1,6 +1,6 @@
 //! The work tree and the tag of the version.
 
-use bundle::tag;
+use bundle::names::tag;
 
 use crate::{Problem, facts::Facts, request::Request};
 

@@ -6,7 +6,7 @@
 
 use std::{future::Future, time::Duration};
 
-use bundle::tag;
+use bundle::names::tag;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use octocrab::{Octocrab, Page};
 use serde::{Deserialize, de::DeserializeOwned};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bundle::{Archive, BundleName, tag};
+use bundle::{Archive, BundleName, names::tag};
 use semver::Version;
 
 use super::asset::Asset;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bundle::tag;
+use bundle::names::tag;
 use semver::Version;
 use serde::Serialize;
 

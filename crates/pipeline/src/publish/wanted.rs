@@ -12,9 +12,9 @@ use std::{
 
 use bundle::{
     manifest::{AnyManifest, Manifest},
+    names::tag,
     parts::{DEFAULT_PART_SIZE, list_name, list_parts},
     read::read_manifest,
-    tag,
 };
 use semver::Version;
 

@@ -1,4 +1,4 @@
-//! What the program prints, word by word: help, results, refusals. A changed word is a changed file in `messages/`.
+//! What the program prints, word by word: help, results, refusals. A changed word is a changed file in `snapshots/`.
 //!
 //! After a deliberate change, `SNAPSHOTS=overwrite cargo test -p updater --test it messages` writes the files anew.
 //!
@@ -99,7 +99,7 @@ impl Session {
         self.text.push('\n');
     }
 
-    /// Compares the session with the file `messages/<name>.txt`.
+    /// Compares the session with the file `snapshots/<name>.txt`.
     #[track_caller]
     fn expect(mut self, name: &str) {
         for (text, by) in &self.replaced {
@@ -107,7 +107,7 @@ impl Session {
         }
         self.text = masked(&self.text, "http://127.0.0.1:", ['/', '"'], "http://[GITHUB]");
         self.text = masked(&self.text, "  published  ", ['\n', '"'], "  published  [TIME]");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/messages/{name}.txt"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/snapshots/{name}.txt"));
         let expected = match path.exists() {
             true => Data::read_from(&path, None),
             false => Data::text(""),

@@ -13,7 +13,7 @@ use std::{
 
 use bundle::{
     Digest, DirStore, Platform,
-    images_tar::{ImageInput, ImagesTar, Scope},
+    image::images_tar::{ImageInput, ImagesTar, Scope},
     manifest::{DataRule, FileRecord, FileRole, FormatVersion, ImageRecord, LayerRecord, Manifest, PlatformImage},
     measure_layer,
     pack::{Content, Contents, PackFile, write_tar_gz},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bundle::images_tar::{ImageInput, ImagesTar, Scope};
+use bundle::image::images_tar::{ImageInput, ImagesTar, Scope};
 use bundle::manifest::{
     DataRule, FileRecord, FileRole, FormatVersion, ImageRecord, LayerRecord, Manifest, PlatformImage,
 };

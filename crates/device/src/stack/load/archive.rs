@@ -18,7 +18,7 @@ use std::{
 
 use bundle::{
     Compression, Digest,
-    layout::{
+    image::layout::{
         DOCKER_FILE, INDEX_FILE, LAYOUT, LAYOUT_FILE, TAR_END, blob_path, docker_list_of_one, index_of_one, tar_header,
         tar_padding,
     },

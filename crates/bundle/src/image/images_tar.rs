@@ -13,8 +13,9 @@ use std::sync::OnceLock;
 
 use crate::digest::Digest;
 use crate::error::PackError;
-use crate::image_check::{check_config, check_manifest};
-use crate::layer::Compression;
+use crate::image::check::{check_config, check_manifest};
+use crate::image::layer::Compression;
+use crate::image::reference::{is_name, is_tag, normalise};
 use crate::manifest::{LayerRecord, PlatformImage};
 use crate::oci::{
     Descriptor, DockerImage, INDEX, Index, LAYOUT, MANIFEST, MAX_DOCUMENT, NAME_ANNOTATION, PlatformObject,
@@ -22,7 +23,6 @@ use crate::oci::{
 };
 use crate::pack::source::{Piece, Source};
 use crate::platform::Platform;
-use crate::reference::{is_name, is_tag, normalise};
 use crate::store::BlobStore;
 use crate::tar_entry::{END, header, padding};
 
@@ -227,7 +227,7 @@ impl<'a> Plan<'a> {
             source,
         };
         if *platform != record.platform {
-            return Err(wrong(crate::image_check::ImageMismatch::Platform {
+            return Err(wrong(crate::image::check::ImageMismatch::Platform {
                 found: record.platform.to_string(),
                 expected: platform.to_string(),
             }));

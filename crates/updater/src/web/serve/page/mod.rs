@@ -60,38 +60,30 @@ impl File {
 }
 
 static FILES: [File; 8] = [
-    File::new("/ota/", "text/html; charset=utf-8", include_str!("page/index.html")),
-    File::new(
-        "/ota/style.css",
-        "text/css; charset=utf-8",
-        include_str!("page/style.css"),
-    ),
+    File::new("/ota/", "text/html; charset=utf-8", include_str!("index.html")),
+    File::new("/ota/style.css", "text/css; charset=utf-8", include_str!("style.css")),
     File::new(
         "/ota/page.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/page.js"),
+        include_str!("page.js"),
     ),
-    File::new(
-        "/ota/api.js",
-        "text/javascript; charset=utf-8",
-        include_str!("page/api.js"),
-    ),
+    File::new("/ota/api.js", "text/javascript; charset=utf-8", include_str!("api.js")),
     File::new(
         "/ota/course.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/course.js"),
+        include_str!("course.js"),
     ),
     File::new(
         "/ota/notes.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/notes.js"),
+        include_str!("notes.js"),
     ),
     File::new(
         "/ota/upload.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/upload.js"),
+        include_str!("upload.js"),
     ),
-    File::new("/ota/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+    File::new("/ota/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
 /// The page's files. Without the slash at the end, its addresses would mean others.

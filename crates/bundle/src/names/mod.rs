@@ -3,6 +3,9 @@
 //! A value of these types can be joined to a directory or printed without another look. Nothing here
 //! touches a file system.
 
+pub(crate) mod file_name;
+pub mod tag;
+
 use std::fmt;
 use std::str::FromStr;
 
