@@ -56,7 +56,7 @@ impl Updater<'_> {
             Ok(database) => database,
             Err(error) => {
                 problems.push(
-                    Problem::new(
+                    Problem::error(
                         "database",
                         format!("cannot be asked, so it could not be saved: {error}"),
                     )

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bundle::manifest::Manifest;
 use semver::Version;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     examine::Findings,
@@ -44,6 +44,7 @@ pub struct Plan {
     /// Free and needed disk.
     pub disk: Vec<String>,
     /// What stands against it.
+    #[serde(serialize_with = "without_severity")]
     pub problems: Vec<Problem>,
 }
 
@@ -138,4 +139,9 @@ impl Updater<'_> {
             None => None,
         })
     }
+}
+
+/// All problems of a plan block.
+fn without_severity<S: Serializer>(problems: &[Problem], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(problems.iter().map(Problem::without_severity))
 }

@@ -85,7 +85,7 @@ pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
         let needed = disk.needed.saturating_add(WATERMARK);
         if disk.free < needed {
             problems.push(
-                Problem::new(
+                Problem::error(
                     "disk",
                     format!(
                         "{} needs {} bytes in {}, and {} are free",
@@ -102,7 +102,7 @@ pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
 fn product(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let product = inputs.manifest.product.as_str();
     if product != inputs.product {
-        problems.push(Problem::new(
+        problems.push(Problem::error(
             "product",
             format!("the bundle is for {product}, and {} is installed here", inputs.product),
         ));
@@ -110,7 +110,7 @@ fn product(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     if !inputs.manifest.platforms.contains(&inputs.engine.platform) {
         let names: Vec<_> = inputs.manifest.platforms.iter().map(ToString::to_string).collect();
         problems.push(
-            Problem::new(
+            Problem::error(
                 "platform",
                 format!(
                     "the bundle is for {}, and this device is {}",
@@ -127,7 +127,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let manifest = inputs.manifest;
     if *inputs.updater < manifest.minimum_updater_version {
         problems.push(
-            Problem::new(
+            Problem::error(
                 "updater",
                 format!(
                     "the bundle needs updater {}, and this is {}",
@@ -138,7 +138,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         );
     }
     if manifest.security_epoch < inputs.security_epoch {
-        problems.push(Problem::new(
+        problems.push(Problem::error(
             "security epoch",
             format!(
                 "versions before security epoch {} are forbidden on this device, and this one has {}",
@@ -149,7 +149,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let Some(current) = inputs.current else { return };
     if manifest.version < current.version && !inputs.permissions.downgrade {
         problems.push(
-            Problem::new(
+            Problem::error(
                 "version",
                 format!("{} is older than {}, which runs", manifest.version, current.version),
             )
@@ -160,7 +160,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         && current.version < *oldest
     {
         problems.push(
-            Problem::new(
+            Problem::error(
                 "version",
                 format!(
                     "only {oldest} and later can be updated to {}, and {} runs",
@@ -174,7 +174,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         && version != current.version.to_string()
     {
         problems.push(
-            Problem::new(
+            Problem::error(
                 ".env",
                 format!(
                     "names version {version}, and {} was installed by the updater",
@@ -189,7 +189,7 @@ fn versions(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
 fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let engine = inputs.engine;
     if engine.major() < OLDEST_ENGINE {
-        problems.push(Problem::new(
+        problems.push(Problem::error(
             "docker",
             format!(
                 "engine {} is too old; {OLDEST_ENGINE} or later is needed",
@@ -202,7 +202,7 @@ fn engine(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     {
         let found = compose.as_deref().unwrap_or("none");
         problems.push(
-            Problem::new(
+            Problem::error(
                 "docker",
                 format!("the Compose plugin {OLDEST_COMPOSE} or later is needed, and there is {found}"),
             )
@@ -215,13 +215,13 @@ fn images(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let Project { name, services } = match inputs.project {
         Ok(project) => project,
         Err(message) => {
-            problems.push(Problem::new("compose file", message.clone()));
+            problems.push(Problem::error("compose file", message.clone()));
             return;
         }
     };
     if let Some(before) = inputs.project_before.filter(|before| before != name) {
         problems.push(
-            Problem::new(
+            Problem::error(
                 "compose file",
                 format!("makes the project {name}, and {before} runs: both would run side by side"),
             )
@@ -232,15 +232,15 @@ fn images(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         let name = &service.name;
         match &service.image {
             Some(image) if inputs.manifest.images.contains(image) => {}
-            Some(image) => problems.push(Problem::new(
+            Some(image) => problems.push(Problem::error(
                 "compose file",
                 format!("service {name} runs {image}, which is not in the bundle"),
             )),
-            None if service.builds => problems.push(Problem::new(
+            None if service.builds => problems.push(Problem::error(
                 "compose file",
                 format!("service {name} is built on the spot, which a device cannot"),
             )),
-            None => problems.push(Problem::new("compose file", format!("service {name} names no image"))),
+            None => problems.push(Problem::error("compose file", format!("service {name} names no image"))),
         }
     }
     let named = [
@@ -250,7 +250,7 @@ fn images(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     ];
     for name in named.into_iter().flatten() {
         if !services.iter().any(|service| service.name == *name) {
-            problems.push(Problem::new(
+            problems.push(Problem::error(
                 "compose file",
                 format!("the manifest names the service {name}, which it does not have"),
             ));
@@ -263,7 +263,7 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
         && now != new
     {
         problems.push(
-            Problem::new(
+            Problem::error(
                 "database",
                 format!("the data is PostgreSQL {now}'s, and the bundle brings PostgreSQL {new}"),
             )
@@ -275,7 +275,7 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     match gate(current, inputs.data, &inputs.manifest.version, &inputs.manifest.data) {
         Gate::Open => {}
         Gate::Gated if inputs.manifest.backup.is_some() => {}
-        Gate::Gated => problems.push(Problem::new(
+        Gate::Gated => problems.push(Problem::error(
             "data",
             format!(
                 "{} cannot read what {} makes of the data, and the bundle declares no backup to undo it with",
@@ -283,7 +283,7 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
             ),
         )),
         Gate::Unreadable => problems.push(
-            Problem::new(
+            Problem::error(
                 "data",
                 format!(
                     "the data has revision {}, which {} cannot read",

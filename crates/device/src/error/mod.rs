@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use bundle::Problem;
 use bundle::{parts::PartsError, read::VerifyError, signature::SignatureError};
-use serde::Serialize;
 
 pub use self::process::ProcessError;
 use crate::state::IllegalTransition;
@@ -118,47 +118,12 @@ pub enum Error {
     Stuck(String),
 }
 
-/// A problem that blocks an update.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// What it is about: `disk`, `platform`, `.env`.
-    pub subject: String,
-    /// What is wrong.
-    pub message: String,
-    /// How to fix it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    /// A problem with no hint.
-    pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    /// The problem with a hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let lines = problems.iter().map(|problem| problem.without_severity().to_string());
+    lines.collect::<Vec<_>>().join(
+        "
+",
+    )
 }
 
 /// The exit code of a command.

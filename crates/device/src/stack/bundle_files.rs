@@ -9,7 +9,8 @@ use std::{
 };
 
 use bundle::{
-    parts::{LIST_ENDING, PartsError, Source, bundle_of_list, bundle_of_part, list_name},
+    BundleName,
+    parts::{PartsError, Source, bundle_of_list, bundle_of_part, list_name},
     read::VerifiedBundle,
 };
 
@@ -129,13 +130,10 @@ pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
         .try_for_each(|download| files::remove(&hidden(config, download)))
 }
 
-/// What the names of bundles end in.
-const ENDINGS: [&str; 3] = [".tar.gz", ".zip", LIST_ENDING];
-
 /// Whether a file may be a bundle, by its name. Hidden ones are being written, by us or by `rsync`.
 pub(crate) fn is_bundle_name(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending))
+    BundleName::is_one(&name)
 }
 
 #[cfg(test)]

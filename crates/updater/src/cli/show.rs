@@ -163,7 +163,7 @@ pub(super) fn plan(plan: &Plan) -> String {
         writeln!(out, "  disk       {disk}").ok();
     }
     for problem in &plan.problems {
-        writeln!(out, "error: {problem}").ok();
+        writeln!(out, "{problem}").ok();
     }
     text.trim_end().to_owned()
 }

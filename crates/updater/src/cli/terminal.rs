@@ -108,7 +108,7 @@ pub(super) fn show(error: &Error) {
     match error {
         Error::Problems(problems) => {
             for problem in problems {
-                note(&format!("error: {problem}"));
+                note(&problem.to_string());
             }
         }
         error => {

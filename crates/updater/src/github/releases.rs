@@ -5,8 +5,8 @@
 //! device goes before newer ones that have none.
 
 use bundle::{
-    Digest, Platform,
-    names::ProductName,
+    Archive, BundleName, Digest, Platform,
+    names::{ProductName, tag::version_with_or_without_v},
     parts::{self, bundle_of_part},
 };
 use device::store::{RemoteBundle, RemoteFile};
@@ -17,9 +17,6 @@ pub(crate) use device::config::github::Channel;
 
 /// What checksums of a release's files are called.
 const SUMS: &str = "SHA256SUMS";
-
-/// The forms of a bundle, the best first.
-const ENDINGS: [&str; 2] = ["tar.gz", "zip"];
 
 /// A release in GitHub's words (REST API, "List releases").
 #[derive(Clone, Debug, Deserialize)]
@@ -89,14 +86,9 @@ pub(crate) fn of_version(releases: &[Release], wanted: &Wanted<'_>, version: &Ve
     found.into_iter().find(|found| found.version == *version)
 }
 
-/// The version that a tag names: `v2.1.0` or `2.1.0`.
-pub(crate) fn version_of_tag(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
-}
-
 impl Release {
     fn found(&self, wanted: &Wanted<'_>) -> Option<Found> {
-        let version = version_of_tag(&self.tag_name).filter(|_| !self.draft)?;
+        let version = version_with_or_without_v(&self.tag_name).filter(|_| !self.draft)?;
         Some(Found {
             page: self.html_url.clone(),
             notes: self.body.clone().unwrap_or_default(),
@@ -109,15 +101,14 @@ impl Release {
 
     /// This platform's own bundle, or else the one for all; in one file, or else in parts.
     fn bundle(&self, wanted: &Wanted<'_>, version: &Version) -> Option<RemoteBundle> {
-        let stem = format!("{}-update-{version}", wanted.product);
-        let own = format!("{stem}-{}", wanted.platform.suffix());
-        let names = [own, stem]
-            .into_iter()
-            .flat_map(|stem| ENDINGS.map(|ending| format!("{stem}.{ending}")));
+        let own = std::slice::from_ref(wanted.platform);
+        let names = [own, &[]].into_iter().flat_map(|platforms| {
+            Archive::ALL.map(|archive| BundleName::of_some(wanted.product, version, platforms, archive))
+        });
         names.into_iter().find_map(|name| {
-            let files = match self.file(&name) {
+            let files = match self.file(name.as_str()) {
                 Some(file) => vec![file],
-                None => self.parts(&name)?,
+                None => self.parts(name.as_str())?,
             };
             let first = files.first()?;
             Some(RemoteBundle {

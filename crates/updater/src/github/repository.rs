@@ -3,7 +3,7 @@
 use bundle::Platform;
 use semver::Version;
 
-use super::{client::Patience, releases};
+use super::client::Patience;
 use device::{
     Error, Result,
     config::{self, Config, github::Settings},
@@ -61,7 +61,7 @@ impl<'a> GitHub<'a> {
         let rest = url.strip_prefix(&self.releases_page())?.strip_prefix("/download/")?;
         let (tag, file) = rest.split_once('/')?;
         let plain = !file.is_empty() && !file.contains(['/', '?', '#', '%', '\\']);
-        releases::version_of_tag(tag).filter(|_| plain)
+        bundle::names::tag::version_with_or_without_v(tag).filter(|_| plain)
     }
 }
 

@@ -7,10 +7,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use axum::http::StatusCode;
-use bundle::{
-    Digest,
-    manifest::{AnyManifest, Manifest},
-};
+use bundle::{Archive, BundleName, Digest, manifest::AnyManifest};
 use semver::Version;
 
 use crate::web::{
@@ -142,33 +139,25 @@ fn claim_file(app: &Arc<App>, received: Received, caller: &Caller) -> Result<Upd
 
 /// The name of a bundle on this device; the sender's name is not used.
 fn name_of(app: &App, manifest: &AnyManifest, file: &Path) -> String {
-    let architecture = match manifest {
-        AnyManifest::V1(manifest) => only_architecture(manifest),
-        AnyManifest::Legacy(_) => String::new(),
+    let platforms = match manifest {
+        AnyManifest::V1(manifest) => manifest.platforms.as_slice(),
+        AnyManifest::Legacy(_) => &[],
     };
-    let ending = match fs::File::open(file).and_then(|mut file| {
-        let mut magic = [0; 2];
-        std::io::Read::read_exact(&mut file, &mut magic).map(|()| magic)
-    }) {
-        Ok(magic) if &magic == b"PK" => "zip",
-        _ => "tar.gz",
+    let only = match platforms {
+        [_] => platforms,
+        _ => &[],
     };
+    let mut magic = [0; 4];
+    let read = fs::File::open(file).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+    let archive = read.ok().and_then(|()| Archive::of_content(&magic));
     // A semantic version has no character that means anything in a path.
-    format!(
-        "{}-update-{}{architecture}.{ending}",
-        app.config.product,
-        manifest.version()
+    BundleName::of_some(
+        &app.config.product,
+        manifest.version(),
+        only,
+        archive.unwrap_or(Archive::TarGz),
     )
-}
-
-fn only_architecture(manifest: &Manifest) -> String {
-    match manifest.platforms.as_slice() {
-        [only] => {
-            let text = only.to_string();
-            format!("-{}", text.split('/').skip(1).collect::<Vec<_>>().join("-"))
-        }
-        _ => String::new(),
-    }
+    .to_string()
 }
 
 /// Refuses an invalid file name: browsers and honest scripts send the last part of a path only. The name is not used.
