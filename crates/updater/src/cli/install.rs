@@ -44,14 +44,14 @@ pub(super) struct InstallArguments {
     /// Accept a version older than the one that is installed
     #[arg(long)]
     allow_downgrade: bool,
-    /// The product's folder [default: /opt/PRODUCT]
-    #[arg(long, value_name = "FOLDER")]
+    /// The product's directory [default: /opt/PRODUCT]
+    #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// The configuration's folder [default: /etc/PRODUCT]
-    #[arg(long, value_name = "FOLDER")]
+    /// The configuration's directory [default: /etc/PRODUCT]
+    #[arg(long, value_name = "DIR")]
     etc: Option<PathBuf>,
-    /// The folder of the updater's records [default: /var/lib/PRODUCT-updater]
-    #[arg(long, value_name = "FOLDER")]
+    /// The updater's state directory [default: /var/lib/PRODUCT-updater]
+    #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The Docker engine, unix://…; one that is named is not installed [default: $DOCKER_HOST, else the usual socket]
     #[arg(long, value_name = "HOST")]

@@ -169,7 +169,7 @@ fn install(
         path,
         keys,
     } = prepared;
-    prepare::make_folders(&config, &mut report)?;
+    prepare::make_directories(&config, &mut report)?;
     prepare::configure(&config, bundle.manifest().github.as_ref(), &keys, &mut report)?;
     program::install(&config, system, &mut report)?;
     let permissions = Permissions {

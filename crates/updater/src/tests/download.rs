@@ -485,14 +485,14 @@ fn nobody_wants_it_any_more() {
 
 /// Does something while downloads lie on a disk of so many MiB, which only root may make.
 fn on_a_disk_of(mebibytes: u64, site: &Site, act: impl FnOnce()) {
-    let folder = site.device.config.downloads();
+    let directory = site.device.config.downloads();
     let run = |command: &mut std::process::Command| assert!(command.status().unwrap().success());
     let size = format!("size={mebibytes}m");
     run(std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-        .arg(&folder));
+        .arg(&directory));
     let ended = catch_unwind(AssertUnwindSafe(act));
-    run(std::process::Command::new("umount").arg(&folder));
+    run(std::process::Command::new("umount").arg(&directory));
     ended.unwrap();
 }
 

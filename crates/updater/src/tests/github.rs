@@ -52,15 +52,15 @@ impl Site {
 
     /// Publishes the bundle of a version, made by this device's publisher.
     fn publish_bundle(&self, version: &Version) {
-        let folder = tempfile::tempdir().unwrap();
-        bundles::write(folder.path(), version, Some(&self.device.key));
+        let directory = tempfile::tempdir().unwrap();
+        bundles::write(directory.path(), version, Some(&self.device.key));
         let read = |entry: fs::DirEntry| {
             (
                 entry.file_name().into_string().unwrap(),
                 fs::read(entry.path()).unwrap(),
             )
         };
-        let files: Vec<_> = fs::read_dir(folder.path())
+        let files: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| read(entry.unwrap()))
             .collect();

@@ -19,28 +19,28 @@ const REPOSITORY: &str = "owner/app";
 
 /// A device that knows a repository.
 struct Device {
-    folder: TempDir,
+    directory: TempDir,
     config: Config,
 }
 
 impl Device {
     fn new(api: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let product: ProductName = "app".parse().unwrap();
         let declared = bundle::manifest::GitHub {
             repository: REPOSITORY.parse().unwrap(),
             api: Some(api.to_owned()),
         };
         let config = Config {
-            folder: folder.path().join("opt"),
-            state: folder.path().join("state"),
-            etc: folder.path().join("etc"),
+            folder: directory.path().join("opt"),
+            state: directory.path().join("state"),
+            etc: directory.path().join("etc"),
             github: Some(Settings::try_from(&declared).unwrap()),
             ..Config::for_product(&product)
         };
         config.make_folders().unwrap();
         config.write().unwrap();
-        Self { folder, config }
+        Self { directory, config }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -134,15 +134,15 @@ fn what_is_not_there_is_said() {
         error.contains("cannot be reached: nobody knows where git.invalid is"),
         "{error}"
     );
-    device.config.github.as_mut().unwrap().token_file = Some(device.folder.path().join("none"));
+    device.config.github.as_mut().unwrap().token_file = Some(device.directory.path().join("none"));
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 1);
     assert!(error.contains("cannot read") && error.contains("none"), "{error}");
     let unencrypted = Api::try_from("http://git.example/api/v3".to_owned()).unwrap();
-    fs::write(device.folder.path().join("none"), "secret").unwrap();
+    fs::write(device.directory.path().join("none"), "secret").unwrap();
     Command::new("chmod")
         .arg("600")
-        .arg(device.folder.path().join("none"))
+        .arg(device.directory.path().join("none"))
         .status()
         .unwrap();
     device.config.github.as_mut().unwrap().api = unencrypted;
