@@ -73,8 +73,8 @@ impl Turns<'_> {
         let root = &self.product.root;
         self.product.change_everything(turn)?;
         self.warm_up(&sh)?;
-        for folder in ["target", "dist"] {
-            remove(&root.join(folder))?;
+        for directory in ["target", "dist"] {
+            remove(&root.join(directory))?;
         }
         let full = self.release(&["release", "1.0.0"])?;
         let bundle = root.join("dist/bench-update-1.0.0.tar.gz");
@@ -120,9 +120,9 @@ impl Turns<'_> {
 
     /// What this replaces, as its scripts had it.
     fn old_procedure(&self, sh: &Shell, measured: &mut Measured) -> Result<()> {
-        let folder = self.product.root.join("target/old");
-        fs::create_dir_all(&folder)?;
-        let _dir = sh.push_dir(&folder);
+        let directory = self.product.root.join("target/old");
+        fs::create_dir_all(&directory)?;
+        let _dir = sh.push_dir(&directory);
         let _host = sh.push_env("DOCKER_HOST", self.classic.host());
         let started = Instant::now();
         cmd!(sh, "docker save --output images.tar bench-image:1.0.0")
@@ -133,9 +133,9 @@ impl Turns<'_> {
         measured.old_seconds.push(started.elapsed().as_secs_f64());
         measured
             .old_bytes
-            .push(fs::metadata(folder.join("bundle.tar.gz"))?.len() as f64);
+            .push(fs::metadata(directory.join("bundle.tar.gz"))?.len() as f64);
         drop(_dir);
-        remove(&folder)
+        remove(&directory)
     }
 
     fn release(&self, arguments: &[&str]) -> Result<Run> {

@@ -114,15 +114,15 @@ pub fn run(root: &Path, mode: Mode) -> Result<()> {
     report.finish(mode)
 }
 
-/// `PATH` with the folder of setup's tools first, for programs that checks run.
+/// `PATH` with the directory of setup's tools first, for programs that checks run.
 ///
 /// # Errors
-/// There is no folder for the cache, or a folder's name holds a colon.
+/// There is no directory for the cache, or a directory's name holds a colon.
 pub fn search_path() -> Result<OsString> {
-    let tools = tools::folder(&Cache::of_user()?);
+    let tools = tools::directory(&Cache::of_user()?);
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))
-        .context("the cache folder's name holds a colon")
+        .context("the cache directory's name holds a colon")
 }
 
 /// The script that finds what keeps people from using a page.

@@ -94,8 +94,8 @@ impl Life {
                 // Dropped, as most are: then where the bundle ends up is part of what is looked at.
                 let name = bundle_name(&self.to());
                 let place = site.path("opt/updates").join(&name);
-                for folder in ["opt/updates/applied", "opt/updates/failed"] {
-                    fs::remove_file(site.path(folder).join(&name)).ok();
+                for directory in ["opt/updates/applied", "opt/updates/failed"] {
+                    fs::remove_file(site.path(directory).join(&name)).ok();
                 }
                 fs::copy(site.bundle(&self.to()), &place).unwrap();
                 vec!["apply".to_owned(), place.display().to_string()]
@@ -206,7 +206,7 @@ impl Patient {
         let name = bundle_name(&life.to());
         let found: Vec<_> = ["opt/updates", "opt/updates/applied", "opt/updates/failed"]
             .into_iter()
-            .filter(|folder| self.site.path(folder).join(&name).exists())
+            .filter(|directory| self.site.path(directory).join(&name).exists())
             .collect();
         let status = self.site.status();
         let phase = status["update"]["phase"].as_str().unwrap();

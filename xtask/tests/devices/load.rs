@@ -38,8 +38,8 @@ const MIB: usize = 1024 * 1024;
 
 /// The one program in the images.
 static TOOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("tool");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("tool");
     let source = xtask::checkout::root().unwrap().join("xtask/tests/devices/tool.c");
     let compiled = Command::new("cc")
         .args(["-static", "-O1", "-w", "-s", "-o"])
@@ -57,20 +57,20 @@ pub(crate) struct Lab {
     pub(crate) docker: Docker,
     pub(crate) facts: EngineFacts,
     pub(crate) store: RefCell<Store>,
-    pub(crate) folder: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Lab {
     pub(crate) fn start(kind: Kind) -> Self {
         let device = Device::start(kind);
         let docker = Docker::new(Some(&device.host())).unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         Self {
             facts: docker.facts().unwrap(),
-            store: RefCell::new(Store::open(&folder.path().join("state/updates.sqlite")).unwrap()),
+            store: RefCell::new(Store::open(&directory.path().join("state/updates.sqlite")).unwrap()),
             device,
             docker,
-            folder,
+            directory,
         }
     }
 
@@ -81,7 +81,7 @@ impl Lab {
             layers,
             config: json!({"Entrypoint": ["/tool"], "Volumes": {"/data": {}}, "ExposedPorts": {"8000/tcp": {}}}),
         };
-        sample::bundle(self.folder.path(), version, &[image])
+        sample::bundle(self.directory.path(), version, &[image])
     }
 
     /// Loads the first image.
@@ -181,7 +181,7 @@ fn a_life(kind: Kind, packed: Packed) {
     assert_eq!(lab.run(&loaded.id), "1.1.0");
     // What was left out can nevertheless be given away again.
     let id = loaded.id.to_string();
-    let saved = lab.folder.path().join("saved.tar");
+    let saved = lab.directory.path().join("saved.tar");
     lab.device
         .docker()
         .args(["save", "--output"])
@@ -292,7 +292,7 @@ fn what_is_not_for_this_device_is_refused() {
             layers: vec![top("1.0.0", Packed::Gzip)],
             config: json!({}),
         };
-        let bundle = sample::bundle(lab.folder.path(), "1.0.0", &[arm]);
+        let bundle = sample::bundle(lab.directory.path(), "1.0.0", &[arm]);
         let error = lab.load(&bundle).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
 
@@ -376,8 +376,8 @@ fn memory_stays_flat() {
         return;
     };
     let docker = Docker::new(Some(&env::var(HOST).unwrap())).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&folder.path().join("updates.sqlite")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&directory.path().join("updates.sqlite")).unwrap();
     let mut bundle = sample::open(Path::new(&bundle));
     let image = bundle.manifest().image_details[0].clone();
     let facts = docker.facts().unwrap();

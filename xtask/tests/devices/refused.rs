@@ -303,9 +303,9 @@ fn flip(file: &mut fs::File, place: u64) {
 
 /// The bundle with a changelog that its signature is not for.
 fn resigned(site: &Site, good: &Path) -> PathBuf {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let sh = Shell::new().unwrap();
-    sh.change_dir(folder.path());
+    sh.change_dir(directory.path());
     let path = site.path("resigned.tar.gz");
     let names = cmd!(sh, "tar tzf {good}").quiet().read().unwrap();
     let names: Vec<_> = names.lines().collect();

@@ -43,9 +43,9 @@ fn end(product: &Product, child: Child) -> Outcome {
 }
 
 /// Files that a release writes to before it gives them their names.
-fn partial(folder: &Path) -> Vec<PathBuf> {
+fn partial(directory: &Path) -> Vec<PathBuf> {
     let is_partial = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".partial-");
-    snapshot(folder).into_keys().filter(is_partial).collect()
+    snapshot(directory).into_keys().filter(is_partial).collect()
 }
 
 /// A product with a good bundle of its last commit, and something else to release now.

@@ -53,14 +53,14 @@ fn merged_parts_give_the_same_bundles_as_one_machine() {
         merged,
         expected.iter().map(|bundle| bundle.sha256.clone()).collect::<Vec<_>>()
     );
-    // Folders do as well, in whatever order.
-    let folders = machines.each_ref().map(|machine| machine.path("target/part"));
-    let [amd64, arm64] = folders.each_ref().map(|part| part.to_str().unwrap());
+    // Directories do as well, in whatever order.
+    let directories = machines.each_ref().map(|machine| machine.path("target/part"));
+    let [amd64, arm64] = directories.each_ref().map(|part| part.to_str().unwrap());
     let again = product.release(&["--part", arm64, "--part", amd64]);
     assert!(again.bundles.iter().all(|bundle| bundle.unchanged), "{again:?}");
 }
 
-fn build(product: &Product, platform: &str, folder: &str) {
+fn build(product: &Product, platform: &str, directory: &str) {
     product
         .run(&[
             "build",
@@ -69,7 +69,7 @@ fn build(product: &Product, platform: &str, folder: &str) {
             "--platform",
             platform,
             "--output",
-            folder,
+            directory,
         ])
         .expect(0);
 }

@@ -16,7 +16,7 @@ pub(super) struct Recipe {
     pub(super) packages: &'static [&'static str],
     /// Paths that packages bring and the image does without.
     pub(super) excluded: &'static [&'static str],
-    /// The mmdebstrap hook that finishes the root folder with `script`: extracted packages have no later one.
+    /// The mmdebstrap hook that finishes the root directory with `script`: extracted packages have no later one.
     pub(super) hook: &'static str,
     pub(super) script: &'static str,
     /// Files beside the script, which it copies.
