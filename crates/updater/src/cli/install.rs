@@ -24,7 +24,7 @@ Examples:
   sudo updater install webmacs-update-2.1.0.tar.gz --trust webmacs.pub
 
 `install.sh` checks the updater in the bundle, then calls this with the keys that it carries. Running it again keeps
-credentials and data, and mends what was damaged.";
+credentials and data, and repairs what was damaged.";
 
 /// The arguments of `updater install`.
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(super) struct InstallArguments {
     /// Where no key is known: trust the one that the bundle itself brings. It is shown; compare it
     #[arg(long)]
     trust_on_first_use: bool,
-    /// Where no key is known: install a bundle that nobody vouches for, and those that follow
+    /// Where no key is known: accept this bundle unsigned, and later ones
     #[arg(long)]
     allow_unsigned: bool,
     /// Accept a version older than the one that is installed

@@ -139,7 +139,7 @@ pub(super) fn plan(plan: &Plan) -> String {
     writeln!(out, "{current} → {}", plan.version).ok();
     match &plan.signed_by {
         Some(id) => writeln!(out, "  signed by  {id} (trusted)"),
-        None => writeln!(out, "  signed by  nobody who is trusted"),
+        None => writeln!(out, "  signed by  no trusted key"),
     }
     .ok();
     writeln!(out, "  load       {} bytes", plan.bytes_to_send).ok();

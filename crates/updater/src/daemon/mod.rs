@@ -252,7 +252,7 @@ fn wait_for_engine(engine: &dyn ContainerEngine, progress: &dyn Progress, heartb
             progress.note(&format!("waiting for the Docker engine: {error}"));
             said = true;
         }
-        // Starting takes as long as the engine does; the service manager is told so.
+        // Starting takes as long as the engine does; the service manager is notified of that.
         tell(&[NotifyState::ExtendTimeoutUsec(60_000_000)]);
         heartbeat.beat();
         thread::sleep(Duration::from_secs(2));

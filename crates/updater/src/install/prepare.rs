@@ -41,7 +41,7 @@ pub(super) fn make_directories(config: &Config, report: &mut Report<'_>) -> Resu
     if mode & STICKY == 0 {
         set_mode(&updates, mode | STICKY)?;
         report.made(format!(
-            "{} is sticky: nobody removes what is another's",
+            "{} is sticky: users remove only their own files",
             updates.display()
         ));
     }

@@ -104,7 +104,7 @@ ExecStop={program} --config {settings} stop
 # Starting may finish or undo an update, with a database to restore. The updater has limits of its own.
 TimeoutStartSec=infinity
 TimeoutStopSec=10min
-# An engine that is late, or somebody else at work. Not where a person is needed (3, 7).
+# An engine that is late, or another updater process at work. Not where a person is needed (3, 7).
 Restart=on-failure
 RestartSec=30
 RestartPreventExitStatus=3 7
@@ -158,7 +158,7 @@ StartLimitIntervalSec=0
 Type=oneshot
 # `-`: there may be no program before, or nothing to fall back from.
 ExecStart=-{previous} --config {settings} fall-back
-# Whatever the reason was, it may have gone: a full disk, an engine that does not start.
+# The reason may be gone: a full disk, an engine that does not start.
 ExecStart=/bin/sleep 30
 ExecStart=-/bin/systemctl reset-failed {updater}
 ExecStart=/bin/systemctl start --no-block {updater}

@@ -279,11 +279,11 @@ fn a_failed_installation_can_be_tried_again_and_hides_no_password() {
 fn only_trusted_bundles_are_installed() {
     let device = Fresh::new();
     let bundle = device.bundle(&Version::good("2.0.0"));
-    let nobody = Options {
+    let unsigned = Options {
         trust: Vec::new(),
         ..device.options(bundle.clone())
     };
-    let error = device.install_with(&nobody).unwrap_err();
+    let error = device.install_with(&unsigned).unwrap_err();
     assert!(error.hint().unwrap().contains("--trust"), "{error}");
     let other = generate(None).unwrap();
     let wrong = Options {
@@ -359,7 +359,7 @@ fn an_unsigned_bundle_needs_to_be_asked_for() {
     let installed = device.install_with(&options).unwrap();
     assert!(installed.trusted_keys.is_empty());
     assert!(
-        installed.notes.iter().any(|note| note.contains("nobody vouches")),
+        installed.notes.iter().any(|note| note.contains("no trusted key verifies this bundle")),
         "{:?}",
         installed.notes
     );

@@ -120,8 +120,8 @@ fn a_newer_version_is_found_and_downloaded() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    let nobody = "http://127.0.0.1:9";
-    let mut device = Device::new(nobody);
+    let unreachable = "http://127.0.0.1:9";
+    let mut device = Device::new(unreachable);
     let (out, error) = device.expect(&["check", "--json"], 1);
     assert!(error.contains("GitHub cannot be reached"), "{error}");
     let told: Value = serde_json::from_str(&out).unwrap();
@@ -131,7 +131,7 @@ fn what_is_not_there_is_said() {
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 1);
     assert!(
-        error.contains("cannot be reached: nobody knows where git.invalid is"),
+        error.contains("cannot be reached: git.invalid cannot be resolved"),
         "{error}"
     );
     device.config.github.as_mut().unwrap().token_file = Some(device.directory.path().join("none"));
