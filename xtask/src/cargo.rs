@@ -4,7 +4,7 @@ use std::env;
 
 use xshell::Cmd;
 
-/// A Cargo command as somebody would run it by hand: without what the Cargo that started us says of our own package. Build
+/// A Cargo command as a person would run it by hand: without what the Cargo that started us says of our own package. Build
 /// scripts that look at it (ring's does) would otherwise run again, and all that is built on them be compiled anew, whenever
 /// a command by hand and one of ours take turns.
 pub fn by_hand(command: Cmd<'_>) -> Cmd<'_> {

@@ -285,7 +285,7 @@ impl Turns<'_> {
     }
 
     fn apply(&self, device: &Device, bundle: &Path) -> Result<Applied> {
-        // Dropped, as most are: one that lies elsewhere is also copied, for a later rollback.
+        // Dropped, as most are: one that is elsewhere is also copied, for a later rollback.
         let place = device
             .directory
             .join("opt/updates")
@@ -438,14 +438,14 @@ fn make_runnable(product: &Product) -> Result<()> {
     Ok(())
 }
 
-/// Says "healthy" to whoever asks, for as long as this process lives.
+/// Answers every request with "healthy", for as long as this process lives.
 fn answer_health() -> Result<()> {
     let listener = TcpListener::bind(HEALTH).with_context(|| format!("cannot listen on {HEALTH}"))?;
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
             let mut request = [0; 1024];
-            // Whoever asks and goes away again is none of our business.
+            // A client that disconnects does not matter here.
             let asked = stream.read(&mut request);
             if asked.is_ok() {
                 stream

@@ -2,7 +2,7 @@
 //!
 //! Flow: a daemon on a device without an engine, which serves all the same → each file of the page, as a browser gets it →
 //! in turn, a file of 2 GB from a socket to the disk by nothing but a copy, and the same file uploaded by `curl`, while
-//! somebody tries passwords: each takes 19 MiB for a moment.
+//! a client tries passwords: each takes 19 MiB for a moment.
 //!
 //! Both write to the same disk and sync before they say that they are done. The updater is the release build.
 

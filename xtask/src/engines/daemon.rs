@@ -71,7 +71,7 @@ impl Daemon<'_> {
         self.wait_for(sh, host, Some(&mut child))
     }
 
-    /// Waits for an engine that somebody else started.
+    /// Waits for an engine that another process started.
     pub(super) fn wait(&self, sh: &Shell, host: &str) -> Result<()> {
         self.wait_for(sh, host, None)
     }

@@ -170,7 +170,7 @@ impl Running {
         self.engine.host()
     }
 
-    /// Docker's client, talking to this engine whatever else is configured.
+    /// Docker's client, talking to this engine independent of what else is configured.
     pub fn docker<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
         daemon::docker(sh, &self.host())
     }

@@ -176,7 +176,7 @@ impl Archive {
             at("Dir::Cache::Archives", "archives"),
             // The directory may be closed to apt's own user.
             "APT::Sandbox::User=root".to_owned(),
-            // A suite that nobody signs every week any more is still signed.
+            // A suite that is no longer signed every week is still signed.
             CHECK_VALID_UNTIL.to_owned(),
             "Acquire::Languages=none".to_owned(),
         ];

@@ -29,7 +29,7 @@ impl Report {
         Ok(())
     }
 
-    /// A step that starts; only a person who waits is told.
+    /// A step that starts; reported only to a person who waits.
     pub(super) fn begin(&self, subject: &str, what: &str) -> Result<()> {
         if io::stderr().is_terminal() {
             writeln!(io::stderr().lock(), "…      {subject:<25}  {what}")?;

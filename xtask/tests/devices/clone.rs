@@ -145,7 +145,7 @@ impl Clone {
         let sh = Shell::new().unwrap();
         let into = clone.path();
         cmd!(sh, "git clone --quiet {root} {into}").run().unwrap();
-        // Stand-ins are the machine's, not the repository's.
+        // Substitutes are the machine's, not the repository's.
         let vendored = root.join("dist/vendor/vendor.json");
         if vendored.exists() {
             fs::create_dir_all(clone.dist().join("vendor")).unwrap();

@@ -43,7 +43,7 @@ fn newer_versions_come_from_github() {
     let statuses: Vec<_> = github.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [304]);
 
-    // The line breaks, then the updater is killed, then somebody does it again.
+    // The line breaks, then the updater is killed, then a person repeats it.
     github.fault(Fault::new(Host::Storage, "GET", "", cut_after(size / 3)));
     site.run_until("download recorded", &["download"]).expect_killed();
     let status = site.status();

@@ -53,7 +53,7 @@ fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Packs what lies in a directory as the old procedure did.
+/// Packs what is in a directory as the old procedure did.
 fn pack(directory: &Path, name: &str) -> PathBuf {
     let sh = Shell::new().unwrap();
     sh.change_dir(directory);
@@ -197,7 +197,7 @@ fn an_old_bundle_for_another_processor_is_refused_and_removed() {
         let released = sample::bundle(lab.directory.path(), "1.0.0", &[image]);
         let images = sample::open(&released);
         let manifest = images.manifest().clone().into_inner();
-        // As somebody's build machine would have it: loaded by hand.
+        // As on a build machine: loaded by hand.
         let unpacked = tempfile::tempdir().unwrap();
         let tar = Command::new("tar")
             .arg("-xzf")

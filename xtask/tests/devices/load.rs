@@ -202,7 +202,7 @@ fn a_life(kind: Kind, packed: Packed) {
     expect_sent(&loaded, size_of_layers(&image_of(&third), sent, &lab.facts));
     assert_eq!(lab.run(&loaded.id), "1.1.0");
 
-    // Somebody makes room.
+    // A person makes room.
     for clean in [
         &["rmi", "--force", &id, &loaded.id.to_string()][..],
         &["system", "prune", "--all", "--force"],
@@ -280,7 +280,7 @@ fn a_refused_load_is_done_again_in_full() {
     assert_eq!(recorded.into_keys().collect::<Vec<_>>(), [loaded.id]);
 }
 
-/// Images that nobody can run leave nothing behind.
+/// Images that cannot run leave nothing behind.
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn what_is_not_for_this_device_is_refused() {
@@ -296,7 +296,7 @@ fn what_is_not_for_this_device_is_refused() {
         let error = lab.load(&bundle).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
 
-        // The engine takes it without an error, if somebody insists.
+        // The engine takes it without an error, if a client insists.
         lab.facts.platform = "linux/arm64".parse().unwrap();
         let id = lab.load(&bundle).unwrap().id;
         assert_eq!(

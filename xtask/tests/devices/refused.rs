@@ -105,7 +105,7 @@ fn bad_input_changes_nothing() {
     let host = site.engine().host();
     fs::write(
         site.path("etc/updater.toml"),
-        config.replace(&host, "unix:///run/nobody.sock"),
+        config.replace(&host, "unix:///run/absent.sock"),
     )
     .unwrap();
     apply(&good).expect(1);
@@ -208,7 +208,7 @@ fn torture_a_full_disk_changes_nothing() {
     }
     before.expect(&site, &witness, "no space for the backup, found before");
 
-    // Found before, it would be refused: so the disk fills up while nobody looks.
+    // Found before, it would be refused: so the disk fills up between the checks.
     for (point, full) in [
         ("after verified", &opt),
         ("after verified", &state),

@@ -174,7 +174,7 @@ impl Site {
         self.run(&["apply", self.bundle(version).to_str().unwrap()])
     }
 
-    /// Where the bundle of a version lies, outside of this device.
+    /// Where the bundle of a version is, outside of this device.
     pub(crate) fn bundle(&self, version: &Version) -> PathBuf {
         self.bundles.bundle(version)
     }
@@ -486,7 +486,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The updater of this workspace, with crash points. It lies where no other build replaces it.
+/// The updater of this workspace, with crash points. It is where no other build replaces it.
 fn updater() -> &'static Path {
     static UPDATER: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = UPDATER.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Updates of a real device: real bundles, a real engine, real PostgreSQL, and somebody who writes all the time.
+//! Updates of a real device: real bundles, a real engine, real PostgreSQL, and a client that writes all the time.
 //!
 //! After each: which version answers, which image IDs run, and that every acknowledged reading is there.
 
@@ -75,7 +75,7 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
     site.expect_nothing_lost(&witness);
     assert!(site.readings_of_controller() > 20);
 
-    // Of 2.1.0 and 2.5.0 only the version differs, which only the backend is told. What depends on it runs on.
+    // Of 2.1.0 and 2.5.0 only the version differs, which only the backend knows. What depends on it runs on.
     let bundle = site.bundle(&V2_1_0);
     let older = |more: &[&str]| {
         let arguments = [&["apply", "--allow-downgrade", bundle.to_str().unwrap()], more].concat();
@@ -257,7 +257,7 @@ fn torture_a_dropped_bundle_is_taken_when_its_copy_has_ended() {
     let daemon = site.daemon();
     let bytes = fs::read(site.bundle(&V2_1_0)).unwrap();
     let place = site.path("opt/updates/webmacs-update-2.1.0-amd64.tar.gz");
-    // In three pieces: whoever copies holds the file open at first, then opens it again.
+    // In three pieces: the copying program holds the file open at first, then opens it again.
     let (first, rest) = bytes.split_at(bytes.len() / 3);
     let (second, third) = rest.split_at(rest.len() / 2);
     let stalled = Duration::from_secs(12);

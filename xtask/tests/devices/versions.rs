@@ -249,7 +249,7 @@ fn remove_old(cache: &Path) {
     for entry in fs::read_dir(cache).unwrap() {
         let path = entry.unwrap().path();
         if is_old(&path) == Some(true) {
-            // Somebody else may have removed it meanwhile.
+            // Another process may have removed it meanwhile.
             fs::remove_dir_all(path).ok();
         }
     }

@@ -53,7 +53,7 @@ fn merged_parts_give_the_same_bundles_as_one_machine() {
         merged,
         expected.iter().map(|bundle| bundle.sha256.clone()).collect::<Vec<_>>()
     );
-    // Directories do as well, in whatever order.
+    // Directories do as well, in any order.
     let directories = machines.each_ref().map(|machine| machine.path("target/part"));
     let [amd64, arm64] = directories.each_ref().map(|part| part.to_str().unwrap());
     let again = product.release(&["--part", arm64, "--part", amd64]);

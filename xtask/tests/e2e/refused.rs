@@ -181,7 +181,7 @@ fn a_repository_without_a_commit_and_a_directory_without_a_workspace() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_directory_that_cannot_be_written_is_told_before_anything_is_built() {
+fn a_directory_that_cannot_be_written_is_reported_before_anything_is_built() {
     let released = Released::new();
     let disk = SmallDisk::on(released.product.path("dist"), "1m");
     fs::write(released.product.bundle(), "as it was").unwrap();
@@ -345,7 +345,7 @@ fn an_engine_that_does_not_run() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_builder_that_nobody_made() {
+fn a_builder_that_does_not_exist() {
     let released = Released::new();
     let mut command = released
         .product

@@ -192,7 +192,7 @@ fn a_stale_stage_is_refused_until_it_is_vendored_again() {
     registry.push(newer.path(), "fetch:1");
     product.run(&["lock"]).expect(0);
     product.commit("another base image");
-    // The image itself is stale first; somebody who brings only the image finds the stage stale.
+    // The image itself is stale first; where only the image is brought, the stage is stale.
     let list = product.path("dist/vendor/vendor.json");
     let stages = read(&list)["stages"].clone();
     vendor();
@@ -205,7 +205,7 @@ fn a_stale_stage_is_refused_until_it_is_vendored_again() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn an_image_built_through_a_stage_on_a_stand_in_is_marked() {
+fn an_image_built_through_a_stage_on_a_substitute_is_marked() {
     let server = Server::start("from the network\n");
     let product = product_on("nowhere.invalid/fetch:1", &server);
     let layout = product.path("dist/vendor/images/fetch");

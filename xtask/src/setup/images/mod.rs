@@ -1,4 +1,4 @@
-//! Stand-ins for base images, on machines that reach no container registry.
+//! Substitutes for base images, on machines that reach no container registry.
 //!
 //! Flow: mmdebstrap makes a root file system of Debian packages per platform → each becomes the one layer of an OCI
 //! layout in the cache → the layout is registered in the checkout's `dist/vendor/vendor.json`, marked as a
@@ -52,7 +52,7 @@ const MADE_BY: &str = "cargo xtask setup: ";
 
 /// An image that setup can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StandIn {
+pub(super) enum Substitute {
     /// PostgreSQL for both platforms.
     Postgres,
     /// The Rust toolchain, for the platform that builds.
@@ -67,7 +67,7 @@ struct Card {
     platforms: Vec<Platform>,
 }
 
-impl StandIn {
+impl Substitute {
     /// All of them.
     pub(super) const ALL: [Self; 2] = [Self::Postgres, Self::Rust];
 
@@ -94,7 +94,7 @@ impl StandIn {
         recipe.item(cache).make(|directory| {
             recipe
                 .make(sh, cache, directory)
-                .with_context(|| format!("cannot make a stand-in for {}", recipe.reference))
+                .with_context(|| format!("cannot make a substitute for {}", recipe.reference))
         })
     }
 
@@ -136,8 +136,8 @@ impl StandIn {
         Ok(list.write(vendor)?)
     }
 
-    /// Whether the vendor list has a stand-in of setup's for it.
-    pub(super) fn is_stood_in(self, vendor: &Path) -> Result<bool> {
+    /// Whether the vendor list has a substitute of setup's for it.
+    pub(super) fn is_substituted(self, vendor: &Path) -> Result<bool> {
         Ok(Vendor::read(vendor)?.get(self.reference()).is_some_and(is_ours))
     }
 }

@@ -1,10 +1,10 @@
-//! What a stand-in is made of, as data.
+//! What a substitute is made of, as data.
 
 use serde_json::Value;
 
 use crate::setup::{apt::Suite, oci::Compression};
 
-/// How a stand-in is made.
+/// How a substitute is made.
 pub(super) struct Recipe {
     pub(super) reference: &'static str,
     pub(super) platforms: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! Files: what lies in a directory, damage to them, bytes that do not compress.
+//! Files: what is in a directory, damage to them, bytes that do not compress.
 
 use std::{
     collections::BTreeMap,

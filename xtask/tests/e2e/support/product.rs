@@ -143,7 +143,7 @@ impl Product {
         self.git(&["commit", "--quiet", "--message", message]);
     }
 
-    /// Runs git, with nobody's configuration.
+    /// Runs git, without a user's configuration.
     pub(crate) fn git(&self, arguments: &[&str]) {
         let mut command = Command::new("git");
         command
@@ -166,7 +166,7 @@ impl Product {
         command
             .args(arguments)
             .env("ACME_SIGNING_KEY", &self.secret)
-            // A key of whoever runs the tests must not be found.
+            // A key of the user who runs the tests must not be found.
             .env("XDG_CONFIG_HOME", self.path("target/no-configuration"));
         command
     }

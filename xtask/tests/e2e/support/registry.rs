@@ -22,7 +22,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts one on a port that nobody uses.
+    /// Starts one on an unused port.
     pub(crate) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = TempDir::with_prefix("registry-").unwrap();

@@ -17,8 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// The program under test, to be run in `directory`, in an environment that holds nothing of whoever runs the tests but
-/// where programs and homes are.
+/// The program under test, to be run in `directory`, in an environment that holds nothing of the user who runs
+/// the tests but where programs and homes are.
 pub(crate) fn xtask(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.current_dir(directory).env("PATH", search_path());
