@@ -25,7 +25,7 @@ use crate::{
 /// How long open requests may take to end after a stop signal. Below Docker's 10 s until it kills.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// Why a program ended although nobody asked it to.
+/// Why a program ended without a request to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is missing or wrong.
@@ -211,7 +211,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn report(message: &str) {
-    // Nobody can be told that standard error is closed.
+    // A closed standard error cannot be reported anywhere.
     let _ = writeln!(io::stderr().lock(), "error: {message}");
 }
 
