@@ -130,7 +130,7 @@ impl Measured {
             // Writing to a String cannot fail.
             writeln!(out, "| {figure} | {target} | {found} |").ok();
         };
-        row("figure", "to reach", "found".to_owned());
+        row("figure", "target", "measured".to_owned());
         row("---", "---", "---".to_owned());
         let memory = format!("{:.0} MiB", self.memory.max() / MEBIBYTE);
         row("peak memory of publishing", "≤ 48 MiB", memory);

@@ -188,7 +188,7 @@ impl Device {
     }
 }
 
-/// A bundle in the form of the old procedure, which says of itself what the API looks at: mostly noise.
+/// A bundle in the form of the replaced procedure, which says of itself what the API looks at: mostly noise.
 fn make_bundle(path: &Path) -> Result<()> {
     let out = io::BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut tar = tar::Builder::new(GzEncoder::new(out, Compression::none()));

@@ -27,7 +27,7 @@ use crate::{
     versions::{Bundles, V2_0_0, V2_1_0, V2_5_0, Version},
 };
 
-/// Saves an image of the lab's engine under `reference`, takes it away there, and packs it as the old procedure did.
+/// Saves an image of the lab's engine under `reference`, removes it there, and packs it as the replaced procedure did.
 fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let images = directory.path().join("images.tar");
@@ -53,7 +53,7 @@ fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Packs what is in a directory as the old procedure did.
+/// Packs what is in a directory as the replaced procedure did.
 fn pack(directory: &Path, name: &str) -> PathBuf {
     let sh = Shell::new().unwrap();
     sh.change_dir(directory);
