@@ -81,7 +81,7 @@ pub(super) fn status(status: &Status) -> String {
             writeln!(out, "  error      {}", indented(error)).ok();
         }
         if *phase == Phase::Stuck {
-            writeln!(out, "  hint       mend what the error names, then `updater retry`").ok();
+            writeln!(out, "  hint       fix what the error names, then `updater retry`").ok();
         }
     }
     for download in &status.downloads {

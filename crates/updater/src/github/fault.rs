@@ -40,7 +40,7 @@ pub enum Fault {
     #[error("GitHub knows no {0}")]
     NotFound(String),
     /// What came is not what GitHub says that it sends.
-    #[error("GitHub's answer makes no sense: {0}")]
+    #[error("GitHub's answer is invalid: {0}")]
     Unreadable(String),
     /// An address that is not asked.
     #[error("{0} is not asked: only encrypted addresses are")]

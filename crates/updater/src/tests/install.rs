@@ -194,7 +194,7 @@ fn a_second_installation_changes_nothing() {
 }
 
 #[test]
-fn what_was_damaged_is_mended() {
+fn what_was_damaged_is_repaired() {
     let device = Fresh::new();
     device.install(&Version::good("2.0.0")).unwrap();
     device.world.0.borrow_mut().containers.clear();
@@ -359,7 +359,10 @@ fn an_unsigned_bundle_needs_to_be_asked_for() {
     let installed = device.install_with(&options).unwrap();
     assert!(installed.trusted_keys.is_empty());
     assert!(
-        installed.notes.iter().any(|note| note.contains("no trusted key verifies this bundle")),
+        installed
+            .notes
+            .iter()
+            .any(|note| note.contains("no trusted key verifies this bundle")),
         "{:?}",
         installed.notes
     );

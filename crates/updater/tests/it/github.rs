@@ -96,13 +96,13 @@ fn a_newer_version_is_found_and_downloaded() {
         "{out}"
     );
     let (out, _) = device.expect(&["check", "--json"], 0);
-    let told: Value = serde_json::from_str(&out).unwrap();
+    let answer: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (&told["update_available"], &told["current_version"]),
+        (&answer["update_available"], &answer["current_version"]),
         (&Value::Bool(true), &Value::Null)
     );
-    assert_eq!(told["github_latest_version"], "2.1.0");
-    assert!(told["github_download_url"].as_str().unwrap().ends_with(&name));
+    assert_eq!(answer["github_latest_version"], "2.1.0");
+    assert!(answer["github_download_url"].as_str().unwrap().ends_with(&name));
 
     let (_, error) = device.expect(&["apply", "2.1.0"], 3);
     assert!(error.contains("hint: updater download 2.1.0"), "{error}");
@@ -124,8 +124,8 @@ fn what_is_not_there_is_said() {
     let mut device = Device::new(unreachable);
     let (out, error) = device.expect(&["check", "--json"], 1);
     assert!(error.contains("GitHub cannot be reached"), "{error}");
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["exit_code"], 1);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["exit_code"], 1);
     // No name ends so (RFC 2606).
     device.config.github.as_mut().unwrap().api = Api::try_from("https://git.invalid".to_owned()).unwrap();
     device.config.write().unwrap();
