@@ -1,11 +1,11 @@
 //! `cargo xtask bench apply`: an update against `tar -xzf`, `sha256sum`, `docker load` and `docker compose up -d`.
 //!
-//! Flow of a turn: an engine without the product → the replaced procedure's first installation, timed → everything removed →
-//! ours, timed → everything removed but the first version's images → the replaced procedure's update of one small layer →
-//! ours. Both sides load the same images into the same engine in the same turn.
+//! Flow of a turn: an engine without the product → the replaced procedure's first installation, timed → everything
+//! removed → ours, timed → everything removed but the first version's images → the replaced procedure's update of one
+//! small layer → ours. Both sides load the same images into the same engine in the same turn.
 //!
-//! The replaced procedure's bundles are what its scripts made: `docker save`, then `tar -czf`. Ours are released by this program.
-//! The updater is the release build; its phases' times are what it records itself, the whole is timed from outside.
+//! The replaced procedure's bundles are what its scripts made: `docker save`, then `tar -czf`. Ours are released by this
+//! program. The updater is the release build; its phases' times are what it records itself, the whole is timed from outside.
 
 use std::{
     fmt::Write as _,
@@ -384,7 +384,13 @@ impl Measured {
         let seconds = |figures: &Figures| format!("{figures:.2} s");
         let text = |text: &str| text.to_owned();
         let mebibytes = |bytes: f64| format!("{:.1} MiB", bytes / MEBIBYTE);
-        row("figure", "target", text("measured"), text("ours"), text("replaced procedure"));
+        row(
+            "figure",
+            "target",
+            text("measured"),
+            text("ours"),
+            text("replaced procedure"),
+        );
         row("---", "---", text("---"), text("---"), text("---"));
         row(
             "one small layer changed: verify and load ÷ replaced",

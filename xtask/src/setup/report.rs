@@ -60,7 +60,7 @@ impl Report {
                 "\nthis machine can build releases for linux/amd64 and linux/arm64, and run every check ({took:.1} s)"
             )?,
             (Mode::Execute, problems) => {
-                writeln!(out, "\nsetup left alone, and you may want to mend:")?;
+                writeln!(out, "\nnot changed by setup, to be fixed by hand:")?;
                 for problem in problems {
                     writeln!(out, "  {problem}")?;
                 }

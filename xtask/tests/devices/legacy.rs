@@ -108,11 +108,13 @@ fn torture_old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
     env.push_str("WEBMACS_VERSION=2.0.0\nDB_PASSWORD=of-the-old-installer\nSECRET_KEY=of-the-old-installer-too\n");
     fs::write(site.env_file(), env).unwrap();
 
-    apply(&first).expect(0).expect_told("nobody vouches for this bundle");
+    apply(&first).expect(0).expect_stderr("nobody vouches for this bundle");
     site.wait_for_health();
     site.expect_runs(&V2_0_0);
     let witness = site.witness();
-    apply(&second).expect(0).expect_told("none is saved before the update");
+    apply(&second)
+        .expect(0)
+        .expect_stderr("none is saved before the update");
     site.wait_for_health();
     site.expect_runs(&V2_1_0);
     witness.expect_writes();

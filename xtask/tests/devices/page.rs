@@ -108,8 +108,8 @@ impl Watched {
 }
 
 fn new_password(site: &Site) -> String {
-    let told = site.run(&["reset-password"]);
-    told.stdout.trim().rsplit(' ').next().unwrap().to_owned()
+    let output = site.run(&["reset-password"]);
+    output.stdout.trim().rsplit(' ').next().unwrap().to_owned()
 }
 
 fn direct() -> String {

@@ -127,7 +127,7 @@ fn torture_a_database_or_an_engine_that_goes_away_changes_nothing() {
     site.docker(&["stop", "webmacs-db-1"]);
     site.run(&["apply", good.to_str().unwrap()])
         .expect(3)
-        .expect_told("database");
+        .expect_stderr("database");
     site.docker(&["start", "webmacs-db-1"]);
     site.wait_for_health();
     let before = Before {
@@ -204,7 +204,7 @@ fn torture_a_full_disk_changes_nothing() {
 
     {
         let _full = opt.fill();
-        site.run(&apply).expect(3).expect_told("disk");
+        site.run(&apply).expect(3).expect_stderr("disk");
     }
     before.expect(&site, &witness, "no space for the backup, found before");
 

@@ -464,8 +464,8 @@ impl Outcome {
         self
     }
 
-    /// It told of something.
-    pub(crate) fn expect_told(self, text: &str) -> Self {
+    /// Asserts that standard error contains `text`.
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
         assert!(
             self.stderr.contains(text),
             "no `{text}` in:\n{}\n{}",

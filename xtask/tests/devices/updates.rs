@@ -133,7 +133,7 @@ fn data_that_the_old_version_cannot_read_is_put_back_or_kept() {
     let before = site.files_of_record();
 
     // It migrates, and does not stay up.
-    site.apply(&GATED_CRASH_LOOP).expect(4).expect_told("did not stay up");
+    site.apply(&GATED_CRASH_LOOP).expect(4).expect_stderr("did not stay up");
     site.expect_runs(&V2_0_0);
     assert_eq!(site.files_of_record(), before);
     assert_eq!(site.revision("webmacs"), "1");
@@ -159,7 +159,7 @@ fn data_that_the_old_version_cannot_read_is_put_back_or_kept() {
     );
 
     // Now there is no way back without a loss, and that is said.
-    let refused = site.run(&["rollback"]).expect(3).expect_told("--discard-data-since ");
+    let refused = site.run(&["rollback"]).expect(3).expect_stderr("--discard-data-since ");
     site.expect_runs(&V2_2_0);
     site.run(&["rollback", "--discard-data-since", "2026-01-02T03:04:05Z"])
         .expect(3);
@@ -213,7 +213,7 @@ fn torture_what_a_person_does_by_hand_works_as_written() {
         .run()
         .unwrap();
     // What a boot does.
-    site.run(&["start"]).expect(0).expect_told("2.1.0 was set by hand");
+    site.run(&["start"]).expect(0).expect_stderr("2.1.0 was set by hand");
     site.expect_runs(&V2_1_0);
     assert_eq!(site.status()["current"]["version"], "2.1.0");
     witness.expect_writes();
@@ -323,7 +323,7 @@ fn a_bundle_for_another_platform_is_refused() {
     let refused = site.run(&["apply", bundle.to_str().unwrap()]);
     refused
         .expect(3)
-        .expect_told("the bundle is for linux/arm64, and this device is linux/amd64");
+        .expect_stderr("the bundle is for linux/arm64, and this device is linux/amd64");
     assert_eq!((site.files_of_record(), site.containers()), before);
     site.expect_runs(&V2_0_0);
     site.expect_nothing_lost(&witness);

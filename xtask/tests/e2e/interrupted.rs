@@ -23,7 +23,7 @@ fn interrupt(child: &Child) {
 
 fn signal(signal: &str, child: &Child) {
     let group = format!("-{}", child.id());
-    // A group that has ended already cannot be told.
+    // A group that has ended already cannot be signalled.
     run(Command::new("kill").args([signal, "--", &group]));
 }
 

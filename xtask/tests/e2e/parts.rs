@@ -93,7 +93,7 @@ fn parts_that_contradict_each_other_are_refused() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_platform_that_no_part_holds_is_told() {
+fn a_platform_that_no_part_holds_is_reported() {
     let product = Product::new();
     build(&product, "linux/amd64", "target/amd64");
     let outcome = product.run(&["release", "1.0.0", "--part", "target/amd64"]).expect(4);

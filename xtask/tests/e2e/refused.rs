@@ -293,7 +293,7 @@ fn no_space_left_for_the_bundle() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn too_little_space_is_told_before_anything_is_built() {
+fn too_little_space_is_reported_before_anything_is_built() {
     let released = Released::new();
     let _disk = SmallDisk::on(released.product.path("target"), "64m");
     let outcome = released.refuses_now(

@@ -103,7 +103,7 @@ fn vendored_images_give_the_same_bundle_without_a_network() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_registry_image_that_lacks_a_platform_is_told() {
+fn a_registry_image_that_lacks_a_platform_is_reported() {
     let registry = Registry::start();
     let product = product_from(&registry);
     let directory = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 //! Flow: mmdebstrap makes a root file system of Debian packages per platform → each becomes the one layer of an OCI
 //! layout in the cache → the layout is registered in the checkout's `dist/vendor/vendor.json`, marked as a
 //! substitute, so that builds take it and publishing refuses it. They hold to the contract of the image that they
-//! stand for as far as this repository's product needs it, and no further.
+//! replace as far as this repository's product needs it, and no further.
 
 mod postgres;
 mod recipe;
@@ -78,7 +78,7 @@ impl Substitute {
         }
     }
 
-    /// The image that it stands for.
+    /// The image that it replaces.
     pub(super) fn reference(self) -> &'static str {
         self.recipe().reference
     }
@@ -196,7 +196,7 @@ impl Recipe {
                     scope.spawn(move || self.root(archive, platform, hook, tar))
                 })
                 .collect();
-            // Every thread is waited for, and the first failure told.
+            // Every thread is waited for, and the first failure is returned.
             let results: Vec<_> = roots.into_iter().map(|root| root.join()).collect();
             results.into_iter().try_for_each(|result| match result {
                 Ok(result) => result,

@@ -195,7 +195,7 @@ impl Product {
     }
 }
 
-/// What a release told.
+/// What a release printed.
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) bundles: Vec<Released>,
