@@ -188,15 +188,15 @@ fn start_logs(environment: &Environment) -> Result<(), EnvironmentError> {
     Ok(())
 }
 
-/// The error and its causes on one line. Some libraries tell the cause themselves; it is then not told twice.
+/// The error and its causes on one line. Some libraries include the cause in their own message; it is then not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
             text.push_str(": ");
-            text.push_str(&told);
+            text.push_str(&message);
         }
         cause = error.source();
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_reported_once() {
         let cause = |text, source| Some(Box::new(Layer { text, source }));
         let error = Layer {
             text: "no answer",

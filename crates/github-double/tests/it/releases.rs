@@ -133,7 +133,7 @@ fn an_immutable_release_stays_as_it_is() {
         "PATCH",
         &format!("/releases/{release}"),
         &[WRITE],
-        r#"{"body":"mended"}"#,
+        r#"{"body":"fixed"}"#,
     );
     assert_eq!((notes.status, &notes.json()["immutable"]), (200, &json!(true)));
     // Even when it is deleted, its tag cannot carry another release.
