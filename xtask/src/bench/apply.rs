@@ -5,7 +5,8 @@
 //! small layer → ours. Both sides load the same images into the same engine in the same turn.
 //!
 //! The replaced procedure's bundles are what its scripts made: `docker save`, then `tar -czf`. Ours are released by this
-//! program. The updater is the release build; its phases' times are what it records itself, the whole is timed from outside.
+//! program. The updater is the release build; its phases' times are what it records itself, the whole is timed from
+//! outside.
 
 use std::{
     fmt::Write as _,

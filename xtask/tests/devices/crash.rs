@@ -341,9 +341,9 @@ const PAGE: &str = "\
 
 The updater is ended as by `kill -9` before and after every write of its record and every effect, on a real engine with
 the demo product and real PostgreSQL, while a witness outside of the stack writes readings all the time. Then `updater start`
-runs, as at boot. Asserted after each: the previous or the target version runs, with exactly its images, and is healthy; every
-reading that was acknowledged is there; the bundle is in `applied/`, in `failed/`, or, where nothing was begun, in its place;
-starting a second time does nothing.
+runs, as at boot. Asserted after each: the previous or the target version runs, with exactly its images, and is healthy;
+every reading that was acknowledged is there; the bundle is in `applied/`, in `failed/`, or, where nothing was begun,
+in its place; starting a second time does nothing.
 
 A `kill -9` keeps what the kernel has not written to the disk yet, so this says nothing about power cuts.
 A point that is passed several times has a number. Updates that are not in the table were not completed in the last run.

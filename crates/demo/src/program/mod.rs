@@ -188,7 +188,7 @@ fn start_logs(environment: &Environment) -> Result<(), EnvironmentError> {
     Ok(())
 }
 
-/// The error and its causes on one line. Some libraries include the cause in their own message; it is then not repeated.
+/// The error and its causes on one line. Some libraries include the cause in their message; it is then not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

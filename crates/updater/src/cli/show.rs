@@ -151,8 +151,8 @@ pub(super) fn plan(plan: &Plan) -> String {
     match plan.expected_downtime_seconds {
         Some(seconds) if plan.gated => writeln!(
             out,
-            "  downtime   about {seconds} s or more, from before the migration until the new version has stayed healthy: the old \
-             one could not read the data"
+            "  downtime   about {seconds} s or more, from before the migration until the target version has stayed healthy: \
+             the previous one could not read the data"
         ),
         Some(seconds) => writeln!(out, "  downtime   about {seconds} s for what restarts"),
         None => writeln!(out, "  downtime   of what restarts, as long as it takes to start"),
