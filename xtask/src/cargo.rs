@@ -4,9 +4,9 @@ use std::env;
 
 use xshell::Cmd;
 
-/// A Cargo command as somebody would run it by hand: without what the Cargo that started us says of our own package. Build
-/// scripts that look at it (ring's does) would otherwise run again, and all that is built on them be compiled anew, whenever
-/// a command by hand and one of ours take turns.
+/// A Cargo command as a person would run it by hand: without what the Cargo that started us says of our own package.
+/// Build scripts that look at it (ring's does) would otherwise run again, and all that is built on them be compiled anew,
+/// whenever a command by hand and one of ours take turns.
 pub fn by_hand(command: Cmd<'_>) -> Cmd<'_> {
     let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     env::vars_os()

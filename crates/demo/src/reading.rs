@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Unknown keys are ignored, so that a newer controller can talk to an older backend after a rollback.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Made by whoever measured, so that handing in the same reading twice stores it once.
+    /// Made by the measuring program, so that handing in the same reading twice stores it once.
     pub id: Uuid,
     /// The device or plant that was measured; 1 to 100 characters.
     pub source: String,

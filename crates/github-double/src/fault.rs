@@ -48,7 +48,7 @@ pub enum Effect {
     SecondaryLimit(u64),
     /// 403 as for the primary limit, which ends in so many seconds.
     PrimaryLimit(u64),
-    /// A redirect to a host that is nobody's and not encrypted.
+    /// A redirect to an unknown host, without encryption.
     Elsewhere,
     /// Something else happens first: see [`Effect::meanwhile`].
     Meanwhile(Event),

@@ -118,7 +118,7 @@ impl Voice<'_> {
         user.into()
     }
 
-    /// A release. A draft has no page under its tag, but under a name that nobody can guess.
+    /// A release. A draft has no page under its tag, but under a name that cannot be guessed.
     pub(crate) fn release(&self, release: &Release) -> Value {
         let api = self.api();
         let id = release.id;
@@ -259,7 +259,7 @@ fn person(date: &str) -> Value {
     json!({ "name": "Releaser", "email": "releaser@example.com", "date": date })
 }
 
-/// What is said of objects that nobody signed.
+/// The verification of an unsigned object.
 fn unsigned() -> Value {
     json!({ "verified": false, "reason": "unsigned", "signature": null, "payload": null, "verified_at": null })
 }

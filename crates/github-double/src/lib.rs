@@ -56,7 +56,7 @@ impl GitHub {
     ///
     /// # Errors
     ///
-    /// When no port can be opened, or no folder for what is uploaded can be made.
+    /// When no port can be opened, or no directory for what is uploaded can be made.
     pub fn start() -> io::Result<Self> {
         Self::start_with(["", ""])
     }

@@ -141,7 +141,7 @@ fn finish(shared: &Shared, wanted: &Wanted, caller: Caller, asset: u64, digest: 
     };
     match repository.asset(asset) {
         Ok((release, asset)) => Answer::new(201, voice.asset(release, asset)),
-        // Somebody deleted it, or its release, while it came.
+        // It, or its release, was deleted during the upload.
         Err(refusal) => refusal.into(),
     }
 }

@@ -207,7 +207,7 @@ fn imports_run_down_only() {
 }
 
 #[test]
-fn a_module_without_a_floor_is_told() {
+fn a_module_without_a_floor_is_reported() {
     check(
         &[
             ("top/src/lib.rs", "mod base;\nmod new;"),
@@ -285,7 +285,7 @@ fn a_module_has_one_form() {
 }
 
 #[test]
-fn a_crate_without_rules_is_told() {
+fn a_crate_without_rules_is_reported() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("new/src")).unwrap();
     let member = Member {

@@ -1,11 +1,12 @@
 //! `cargo xtask bench apply`: an update against `tar -xzf`, `sha256sum`, `docker load` and `docker compose up -d`.
 //!
-//! Flow of a turn: an engine without the product → the old procedure's first installation, timed → everything removed →
-//! ours, timed → everything removed but the first version's images → the old procedure's update of one small layer →
-//! ours. Both sides load the same images into the same engine in the same turn.
+//! Flow of a turn: an engine without the product → the replaced procedure's first installation, timed → everything
+//! removed → ours, timed → everything removed but the first version's images → the replaced procedure's update of one
+//! small layer → ours. Both sides load the same images into the same engine in the same turn.
 //!
-//! The old procedure's bundles are what its scripts made: `docker save`, then `tar -czf`. Ours are released by this program.
-//! The updater is the release build; its phases' times are what it records itself, the whole is timed from outside.
+//! The replaced procedure's bundles are what its scripts made: `docker save`, then `tar -czf`. Ours are released by this
+//! program. The updater is the release build; its phases' times are what it records itself, the whole is timed from
+//! outside.
 
 use std::{
     fmt::Write as _,
@@ -140,9 +141,9 @@ struct Turns<'a> {
     engine: &'a Running,
 }
 
-/// A device of ours: its folders.
+/// A device of ours: its directories.
 struct Device {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// One run of the updater.
@@ -201,10 +202,10 @@ impl Turns<'_> {
     fn old_bundle(&self, version: &str) -> Result<PathBuf> {
         let sh = self.product.shell()?;
         let bundle = self.product.root.join(format!("dist/bench-update-{version}.tar.gz"));
-        let folder = self.product.root.join("target/old");
-        fs::create_dir_all(&folder)?;
-        cmd!(sh, "tar -xzf {bundle} -C {folder} images.tar").quiet().run()?;
-        let images = folder.join("images.tar");
+        let directory = self.product.root.join("target/old");
+        fs::create_dir_all(&directory)?;
+        cmd!(sh, "tar -xzf {bundle} -C {directory} images.tar").quiet().run()?;
+        let images = directory.join("images.tar");
         self.docker(&sh).args(["load", "--input"]).arg(&images).run()?;
         let names = [format!("bench-image:{version}"), format!("bench-steady:{version}")];
         self.docker(&sh)
@@ -213,7 +214,7 @@ impl Turns<'_> {
             .args(&names)
             .run()?;
         let old = self.product.root.join(format!("dist/old-{version}.tar.gz"));
-        let _dir = sh.push_dir(&folder);
+        let _dir = sh.push_dir(&directory);
         cmd!(sh, "tar -czf {old} images.tar").quiet().run()?;
         Ok(old)
     }
@@ -221,10 +222,10 @@ impl Turns<'_> {
     /// Extract, hash, load, sync: what it takes until a version could be started.
     fn old_procedure(&self, bundle: &Path) -> Result<f64> {
         let sh = self.product.shell()?;
-        let folder = self.product.root.join("target/old");
-        remove(&folder)?;
-        fs::create_dir_all(&folder)?;
-        let _dir = sh.push_dir(&folder);
+        let directory = self.product.root.join("target/old");
+        remove(&directory)?;
+        fs::create_dir_all(&directory)?;
+        let _dir = sh.push_dir(&directory);
         let started = Instant::now();
         cmd!(sh, "tar -xzf {bundle}").quiet().run()?;
         cmd!(sh, "sha256sum images.tar").quiet().ignore_stdout().run()?;
@@ -232,7 +233,7 @@ impl Turns<'_> {
         cmd!(sh, "sync").quiet().run()?;
         let seconds = started.elapsed().as_secs_f64();
         drop(_dir);
-        remove(&folder)?;
+        remove(&directory)?;
         Ok(seconds)
     }
 
@@ -256,28 +257,28 @@ impl Turns<'_> {
     }
 
     fn device(&self) -> Result<Device> {
-        let folder = self.product.root.join("target/device");
-        remove(&folder)?;
+        let directory = self.product.root.join("target/device");
+        remove(&directory)?;
         for name in ["etc", "opt"] {
-            fs::create_dir_all(folder.join(name))?;
+            fs::create_dir_all(directory.join(name))?;
         }
         let text = format!(
             "product = \"bench\"\nfolder = \"{0}/opt\"\nstate = \"{0}/state\"\ndocker-host = \"{1}\"\n",
-            folder.display(),
+            directory.display(),
             self.engine.host()
         );
-        fs::write(folder.join("etc/updater.toml"), text)?;
+        fs::write(directory.join("etc/updater.toml"), text)?;
         for name in ["applied", "failed", "backups"] {
-            fs::create_dir_all(folder.join("opt/updates").join(name))?;
+            fs::create_dir_all(directory.join("opt/updates").join(name))?;
         }
-        Ok(Device { folder })
+        Ok(Device { directory })
     }
 
     fn updater(&self, device: &Device) -> Command {
         let mut command = Command::new(self.updater);
         command
             .arg("--config")
-            .arg(device.folder.join("etc/updater.toml"))
+            .arg(device.directory.join("etc/updater.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -285,9 +286,9 @@ impl Turns<'_> {
     }
 
     fn apply(&self, device: &Device, bundle: &Path) -> Result<Applied> {
-        // Dropped, as most are: one that lies elsewhere is also copied, for a later rollback.
+        // Dropped, as most are: one that is elsewhere is also copied, for a later rollback.
         let place = device
-            .folder
+            .directory
             .join("opt/updates")
             .join(bundle.file_name().unwrap_or_default());
         fs::copy(bundle, &place)?;
@@ -325,8 +326,8 @@ impl Turns<'_> {
 
     /// What the updater itself keeps on the disk, beside bundles and backups.
     fn own_disk(&self, device: &Device) -> f64 {
-        let state = size_of(&device.folder.join("state"));
-        let opt: u64 = fs::read_dir(device.folder.join("opt"))
+        let state = size_of(&device.directory.join("state"));
+        let opt: u64 = fs::read_dir(device.directory.join("opt"))
             .into_iter()
             .flatten()
             .flatten()
@@ -384,17 +385,23 @@ impl Measured {
         let seconds = |figures: &Figures| format!("{figures:.2} s");
         let text = |text: &str| text.to_owned();
         let mebibytes = |bytes: f64| format!("{:.1} MiB", bytes / MEBIBYTE);
-        row("figure", "to reach", text("found"), text("ours"), text("old procedure"));
+        row(
+            "figure",
+            "target",
+            text("measured"),
+            text("ours"),
+            text("replaced procedure"),
+        );
         row("---", "---", text("---"), text("---"), text("---"));
         row(
-            "one small layer changed: verify and load ÷ old",
+            "one small layer changed: verify and load ÷ replaced",
             "≤ 0.03",
             format!("{:.3}", self.small.ratios_to(&self.old_small)),
             seconds(&self.small),
             seconds(&self.old_small),
         );
         row(
-            "first installation: verify, load and sync ÷ old",
+            "first installation: verify, load and sync ÷ replaced",
             "≤ 0.7",
             format!("{:.3}", self.first.ratios_to(&self.old_first)),
             seconds(&self.first),
@@ -438,14 +445,14 @@ fn make_runnable(product: &Product) -> Result<()> {
     Ok(())
 }
 
-/// Says "healthy" to whoever asks, for as long as this process lives.
+/// Answers every request with "healthy", for as long as this process lives.
 fn answer_health() -> Result<()> {
     let listener = TcpListener::bind(HEALTH).with_context(|| format!("cannot listen on {HEALTH}"))?;
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
             let mut request = [0; 1024];
-            // Whoever asks and goes away again is none of our business.
+            // A client that disconnects does not matter here.
             let asked = stream.read(&mut request);
             if asked.is_ok() {
                 stream
@@ -457,7 +464,7 @@ fn answer_health() -> Result<()> {
     Ok(())
 }
 
-/// The bytes of all files in a folder, or of a file.
+/// The bytes of all files in a directory, or of a file.
 fn size_of(path: &Path) -> u64 {
     match fs::read_dir(path) {
         Ok(entries) => entries.flatten().map(|entry| size_of(&entry.path())).sum(),

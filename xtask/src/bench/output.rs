@@ -13,10 +13,10 @@ pub(super) fn hand_out(table: &str, file: Option<&Path>) -> Result<()> {
     }
 }
 
-/// Removes a folder, if it is there.
-pub(super) fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+/// Removes a directory, if it is there.
+pub(super) fn remove(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! `cargo xtask bench pack`: the release against `docker save`, `sha256sum` and `tar -czf`.
 //!
 //! Flow of a turn: change the image from its bottom → build it on both engines → time the release from an empty
-//! state → time the old procedure → change the small layer → build → time the release again → time a
+//! state → time the replaced procedure → change the small layer → build → time the release again → time a
 //! release of which nothing changed → time `--plan`. Both sides see the same image in the same turn, so that ratios
 //! hold when the machine's speed drifts.
 //!
-//! The old procedure runs on a classic store, as it did: `docker save` is then uncompressed.
+//! The replaced procedure runs on a classic store, as it did: `docker save` is then uncompressed.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
 
@@ -73,8 +73,8 @@ impl Turns<'_> {
         let root = &self.product.root;
         self.product.change_everything(turn)?;
         self.warm_up(&sh)?;
-        for folder in ["target", "dist"] {
-            remove(&root.join(folder))?;
+        for directory in ["target", "dist"] {
+            remove(&root.join(directory))?;
         }
         let full = self.release(&["release", "1.0.0"])?;
         let bundle = root.join("dist/bench-update-1.0.0.tar.gz");
@@ -120,9 +120,9 @@ impl Turns<'_> {
 
     /// What this replaces, as its scripts had it.
     fn old_procedure(&self, sh: &Shell, measured: &mut Measured) -> Result<()> {
-        let folder = self.product.root.join("target/old");
-        fs::create_dir_all(&folder)?;
-        let _dir = sh.push_dir(&folder);
+        let directory = self.product.root.join("target/old");
+        fs::create_dir_all(&directory)?;
+        let _dir = sh.push_dir(&directory);
         let _host = sh.push_env("DOCKER_HOST", self.classic.host());
         let started = Instant::now();
         cmd!(sh, "docker save --output images.tar bench-image:1.0.0")
@@ -133,9 +133,9 @@ impl Turns<'_> {
         measured.old_seconds.push(started.elapsed().as_secs_f64());
         measured
             .old_bytes
-            .push(fs::metadata(folder.join("bundle.tar.gz"))?.len() as f64);
+            .push(fs::metadata(directory.join("bundle.tar.gz"))?.len() as f64);
         drop(_dir);
-        remove(&folder)
+        remove(&directory)
     }
 
     fn release(&self, arguments: &[&str]) -> Result<Run> {
@@ -163,28 +163,28 @@ impl Measured {
         let mebibytes = |figures: &Figures| format!("{:.1} MiB", figures.median() / MEBIBYTE);
         row(
             "figure",
-            "to reach",
-            "found".to_owned(),
+            "target",
+            "measured".to_owned(),
             "ours".to_owned(),
-            "old procedure".to_owned(),
+            "replaced procedure".to_owned(),
         );
         row("---", "---", "---".to_owned(), "---".to_owned(), "---".to_owned());
         row(
-            "warm build cache to bundle ÷ old",
+            "warm build cache to bundle ÷ replaced",
             "≤ 0.15",
             format!("{full:.3}"),
             seconds(&self.full_seconds),
             old.clone(),
         );
         row(
-            "one small layer changed ÷ old",
+            "one small layer changed ÷ replaced",
             "≤ 0.06",
             format!("{small:.3}"),
             seconds(&self.small_seconds),
             old,
         );
         row(
-            "bundle size ÷ old",
+            "bundle size ÷ replaced",
             "≤ 0.85",
             format!("{size:.3}"),
             mebibytes(&self.full_bytes),

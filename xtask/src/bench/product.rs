@@ -81,7 +81,7 @@ images = [{ name = "bench-image" }]
 
 /// A workspace with the product.
 pub(super) struct Product {
-    /// Its folder.
+    /// Its directory.
     pub root: PathBuf,
 }
 
@@ -89,11 +89,11 @@ impl Product {
     /// Makes the workspace in `root`, anew but for the large archive.
     ///
     /// # Errors
-    /// The toolchain cannot be read, or the folder cannot be written.
+    /// The toolchain cannot be read, or the directory cannot be written.
     pub(super) fn make(root: PathBuf) -> Result<Self> {
         let product = Self { root };
-        for folder in [".git", "dist", "target"] {
-            let path = product.root.join(folder);
+        for directory in [".git", "dist", "target"] {
+            let path = product.root.join(directory);
             if path.exists() {
                 fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
@@ -146,7 +146,7 @@ impl Product {
     /// A shell in the workspace.
     ///
     /// # Errors
-    /// There is no current folder.
+    /// There is no current directory.
     pub(super) fn shell(&self) -> Result<Shell> {
         let sh = Shell::new()?;
         sh.change_dir(&self.root);
@@ -164,9 +164,9 @@ impl Product {
         if path.exists() {
             return Ok(());
         }
-        let folder = packages.unpack(&self.shell()?, &Cache::of_user()?)?;
+        let directory = packages.unpack(&self.shell()?, &Cache::of_user()?)?;
         let mut files = Vec::new();
-        list(&folder, &mut files)?;
+        list(&directory, &mut files)?;
         let partial = path.with_extension("partial");
         let mut archive = tar::Builder::new(io::BufWriter::new(File::create(&partial)?));
         for file in files {
@@ -176,16 +176,16 @@ impl Product {
             // Programs among them are run by `bench apply`.
             header.set_mode(0o755);
             header.set_mtime(1);
-            archive.append_data(&mut header, file.strip_prefix(&folder)?, content)?;
+            archive.append_data(&mut header, file.strip_prefix(&directory)?, content)?;
         }
         archive.into_inner()?.flush()?;
         Ok(fs::rename(partial, path)?)
     }
 }
 
-/// All plain files below `folder`, in an order that does not depend on the file system.
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+/// All plain files below `directory`, in an order that does not depend on the file system.
+fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let mut entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let kind = entry.file_type()?;

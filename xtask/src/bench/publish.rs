@@ -61,16 +61,16 @@ const FILES: [(&str, &str); 6] = [
 /// # Errors
 /// A command of the measurement failed.
 pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
-    let folder = root.join("target/bench/publish");
-    remove(&folder)?;
-    let bundle = release(&folder)?;
+    let directory = root.join("target/bench/publish");
+    remove(&directory)?;
+    let bundle = release(&directory)?;
     let mut measured = Measured::default();
     for turn in 1..=runs {
         eprintln!("turn {turn} of {runs}");
-        measured.turn(&folder, &bundle)?;
+        measured.turn(&directory, &bundle)?;
     }
     let size = fs::metadata(&bundle)?.len() as f64;
-    remove(&folder)?;
+    remove(&directory)?;
     hand_out(&measured.table(size, runs), write)
 }
 
@@ -84,9 +84,9 @@ struct Measured {
 }
 
 impl Measured {
-    fn turn(&mut self, folder: &Path, bundle: &Path) -> Result<()> {
+    fn turn(&mut self, directory: &Path, bundle: &Path) -> Result<()> {
         let sh = Shell::new()?;
-        sh.change_dir(folder);
+        sh.change_dir(directory);
         let commit = cmd!(sh, "git rev-parse HEAD").quiet().read()?;
         let github = GitHub::start()?;
         {
@@ -100,7 +100,7 @@ impl Measured {
             let mut command = Command::new(std::env::current_exe()?);
             command
                 .args(["publish".as_ref(), bundle.as_os_str()])
-                .current_dir(folder)
+                .current_dir(directory)
                 .env("GITHUB_API_URL", github.api_url())
                 .env("GITHUB_TOKEN", "bench")
                 .env_remove("GITHUB_REPOSITORY");
@@ -130,7 +130,7 @@ impl Measured {
             // Writing to a String cannot fail.
             writeln!(out, "| {figure} | {target} | {found} |").ok();
         };
-        row("figure", "to reach", "found".to_owned());
+        row("figure", "target", "measured".to_owned());
         row("---", "---", "---".to_owned());
         let memory = format!("{:.0} MiB", self.memory.max() / MEBIBYTE);
         row("peak memory of publishing", "≤ 48 MiB", memory);
@@ -152,33 +152,33 @@ impl Measured {
 }
 
 /// Makes the workspace, and its bundle from a part; the part is removed again.
-fn release(folder: &Path) -> Result<PathBuf> {
+fn release(directory: &Path) -> Result<PathBuf> {
     for (name, text) in FILES {
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(directory))?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let sh = Shell::new()?;
-    sh.change_dir(folder);
+    sh.change_dir(directory);
     cmd!(sh, "git init --quiet").run()?;
     cmd!(sh, "git add .").run()?;
     let name = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"];
     cmd!(sh, "git {name...} commit --quiet -m bench").run()?;
-    let part = folder.join("target/part");
+    let part = directory.join("target/part");
     write_part(&part, &cmd!(sh, "git rev-parse HEAD").quiet().read()?)?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["release", "1.0.0", "--part", "target/part"])
-        .current_dir(folder)
+        .current_dir(directory)
         .env("BENCH_SIGNING_KEY", signing_key()?);
     measure(&mut command)?;
     remove(&part)?;
-    Ok(folder.join("dist/bench-update-1.0.0.tar.gz"))
+    Ok(directory.join("dist/bench-update-1.0.0.tar.gz"))
 }
 
 /// A part of `commit` with one image of one layer.
-fn write_part(folder: &Path, commit: &str) -> Result<()> {
-    let blobs = folder.join("blobs/sha256");
+fn write_part(directory: &Path, commit: &str) -> Result<()> {
+    let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
     let layer = write_layer(&blobs)?;
     let put = |media_type: &str, value: &Value| -> Result<Value> {
@@ -210,8 +210,8 @@ fn write_part(folder: &Path, commit: &str) -> Result<()> {
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry],
         "annotations": { "org.update-bundle.commit": commit },
     });
-    fs::write(folder.join("index.json"), index.to_string())?;
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    fs::write(directory.join("index.json"), index.to_string())?;
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Flow: a daemon on a device without an engine, which serves all the same → each file of the page, as a browser gets it →
 //! in turn, a file of 2 GB from a socket to the disk by nothing but a copy, and the same file uploaded by `curl`, while
-//! somebody tries passwords: each takes 19 MiB for a moment.
+//! a client tries passwords: each takes 19 MiB for a moment.
 //!
 //! Both write to the same disk and sync before they say that they are done. The updater is the release build.
 
@@ -41,12 +41,12 @@ const IDLE: Duration = Duration::from_secs(10);
 /// # Errors
 /// A command of the measurement failed.
 pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
-    let folder = root.join("target/bench/web");
-    remove(&folder)?;
-    fs::create_dir_all(&folder)?;
-    let bundle = folder.join("bundle.tar.gz");
+    let directory = root.join("target/bench/web");
+    remove(&directory)?;
+    fs::create_dir_all(&directory)?;
+    let bundle = directory.join("bundle.tar.gz");
     make_bundle(&bundle)?;
-    let device = Device::make(build_updater(root)?, folder)?;
+    let device = Device::make(build_updater(root)?, directory)?;
     let (mut weight, mut idle, mut peak) = (0.0, 0.0, 0.0_f64);
     let (mut copies, mut uploads) = (Figures::default(), Figures::default());
     for turn in 1..=runs {
@@ -57,7 +57,7 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
         thread::sleep(IDLE);
         let status = fs::read_to_string(format!("/proc/{}/status", daemon.0.id()))?;
         idle = memory_of(&status, "VmRSS:").context("no daemon")?;
-        copies.push(copy(&bundle, &device.folder.join("opt/updates/copy"))?);
+        copies.push(copy(&bundle, &device.directory.join("opt/updates/copy"))?);
         uploads.push(device.upload(&bundle)?);
         peak = peak.max(peak_memory(daemon.0.id()).context("no daemon")?);
     }
@@ -88,14 +88,14 @@ pub(super) fn run(root: &Path, runs: u32, write: Option<&Path>) -> Result<()> {
     row("the copy, seconds", "", format!("{copies:.2}"));
     row("the upload, seconds", "", format!("{uploads:.2}"));
     writeln!(table, "\nMedians of {runs} turns, with the least and the most.").ok();
-    remove(&device.folder)?;
+    remove(&device.directory)?;
     hand_out(&table, write)
 }
 
 /// A device that has no engine.
 struct Device {
     updater: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 /// A daemon, until it is dropped.
@@ -109,17 +109,17 @@ impl Drop for Daemon {
 }
 
 impl Device {
-    fn make(updater: PathBuf, folder: PathBuf) -> Result<Self> {
+    fn make(updater: PathBuf, directory: PathBuf) -> Result<Self> {
         for name in ["etc", "opt"] {
-            fs::create_dir_all(folder.join(name))?;
+            fs::create_dir_all(directory.join(name))?;
         }
         let text = format!(
             "product = \"bench\"\nfolder = \"{0}/opt\"\nstate = \"{0}/state\"\ndocker-host = \"unix://{0}/none.sock\"\n\n\
              [web]\nlisten = \"{ADDRESS}\"\n",
-            folder.display()
+            directory.display()
         );
-        fs::write(folder.join("etc/updater.toml"), text)?;
-        let device = Self { updater, folder };
+        fs::write(directory.join("etc/updater.toml"), text)?;
+        let device = Self { updater, directory };
         device.run(&["reset-password"])?;
         Ok(device)
     }
@@ -128,7 +128,7 @@ impl Device {
         let mut command = Command::new(&self.updater);
         command
             .arg("--config")
-            .arg(self.folder.join("etc/updater.toml"))
+            .arg(self.directory.join("etc/updater.toml"))
             .stdin(Stdio::null())
             .stderr(Stdio::null());
         command
@@ -141,8 +141,8 @@ impl Device {
     }
 
     fn start(&self) -> Result<Daemon> {
-        remove(&self.folder.join("state"))?;
-        remove(&self.folder.join("opt/updates"))?;
+        remove(&self.directory.join("state"))?;
+        remove(&self.directory.join("opt/updates"))?;
         let mut command = self.command();
         // As the unit for systemd sets them.
         command
@@ -188,7 +188,7 @@ impl Device {
     }
 }
 
-/// A bundle in the form of the old procedure, which says of itself what the API looks at: mostly noise.
+/// A bundle in the form of the replaced procedure, which says of itself what the API looks at: mostly noise.
 fn make_bundle(path: &Path) -> Result<()> {
     let out = io::BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut tar = tar::Builder::new(GzEncoder::new(out, Compression::none()));
@@ -231,7 +231,7 @@ impl Read for Noise {
 fn copy(from: &Path, to: &Path) -> Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+    fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
     let mut file = File::create(to)?;
     let started = Instant::now();
     let sender = thread::spawn({

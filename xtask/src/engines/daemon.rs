@@ -71,7 +71,7 @@ impl Daemon<'_> {
         self.wait_for(sh, host, Some(&mut child))
     }
 
-    /// Waits for an engine that somebody else started.
+    /// Waits for an engine that another process started.
     pub(super) fn wait(&self, sh: &Shell, host: &str) -> Result<()> {
         self.wait_for(sh, host, None)
     }
@@ -120,13 +120,13 @@ impl Daemon<'_> {
     }
 }
 
-/// `packages` first, then what the machine has, with the folders that hold runc and iptables.
+/// `packages` first, then what the machine has, with the directories that hold runc and iptables.
 fn search_path(packages: &Path) -> Result<OsString> {
-    let own = ["usr/bin", "usr/sbin"].map(|folder| packages.join(folder));
+    let own = ["usr/bin", "usr/sbin"].map(|directory| packages.join(directory));
     let machine = env::var_os("PATH").unwrap_or_default();
     let machine: Vec<_> = env::split_paths(&machine).collect();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    env::join_paths(own.into_iter().chain(machine).chain(system)).context("PATH holds a folder with a colon")
+    env::join_paths(own.into_iter().chain(machine).chain(system)).context("PATH holds a directory with a colon")
 }
 
 /// Docker's client for the engine at `host`, with no regard to the machine's configuration.

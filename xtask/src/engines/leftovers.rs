@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use pipeline::system::process;
 use xshell::{Shell, cmd};
 
-/// The files in an engine's runtime folder that name a process. The number may be a killed one's, whose parent has not
-/// taken note, and then the engine would not start.
+/// The files in an engine's runtime directory that name a process. The number may be a killed one's, whose parent has
+/// not taken note, and then the engine would not start.
 const PID_FILES: [&str; 2] = ["dockerd.pid", "exec/containerd/containerd.pid"];
 
 /// Forgets the processes of an engine that does not run.
@@ -22,7 +22,7 @@ pub(super) fn forget_processes(runtime: &Path) {
 }
 
 /// Ends what still runs of an engine that does not, and takes its mounts away. Its processes are known by `namespace` or
-/// the runtime folder among their arguments.
+/// the runtime directory among their arguments.
 ///
 /// # Errors
 /// A mount cannot be taken away.

@@ -53,7 +53,7 @@ impl Engine {
     /// The engine of `kind` in this person's cache.
     ///
     /// # Errors
-    /// There is no folder for the cache.
+    /// There is no directory for the cache.
     pub fn of(kind: Kind) -> Result<Self> {
         Ok(Self::in_cache(kind, &Cache::of_user()?))
     }
@@ -94,8 +94,8 @@ impl Engine {
         }
         leftovers::forget_processes(&self.runtime);
         let packages = self.kind.packages().unpack(sh, &self.cache)?;
-        for folder in [&self.state, &self.runtime] {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for directory in [&self.state, &self.runtime] {
+            fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         self.network.make(sh)?;
         let config = self.state.join("daemon.json");
@@ -170,7 +170,7 @@ impl Running {
         self.engine.host()
     }
 
-    /// Docker's client, talking to this engine whatever else is configured.
+    /// Docker's client, talking to this engine independent of what else is configured.
     pub fn docker<'sh>(&self, sh: &'sh Shell) -> Cmd<'sh> {
         daemon::docker(sh, &self.host())
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn engines_share_nothing() {
-        let caches = ["/a", "/b"].map(|root| Cache::in_folder(Path::new(root)));
+        let caches = ["/a", "/b"].map(|root| Cache::in_directory(Path::new(root)));
         let engines: Vec<_> = caches
             .iter()
             .flat_map(|cache| Kind::DEVICES.map(|kind| Engine::in_cache(kind, cache)))

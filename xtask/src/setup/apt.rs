@@ -1,7 +1,7 @@
 //! Debian packages of any suite, from this machine's own mirrors.
 //!
 //! Flow: read the machine's apt sources → keep Debian's own (those that name this machine's suite) → write them
-//! with another suite's name into a folder of our own, with its own lists and empty package state → download from
+//! with another suite's name into a directory of our own, with its own lists and empty package state → download from
 //! there and unpack with `dpkg -x`. Nothing of this touches the machine's own apt lists or package database. No
 //! mirror's name is written in this repository: a machine's mirrors are known only to the machine.
 
@@ -75,9 +75,9 @@ impl Packages {
     /// They cannot be downloaded or unpacked.
     pub(crate) fn unpack(&self, sh: &Shell, cache: &Cache) -> Result<PathBuf> {
         let item = self.item(cache);
-        item.make(|folder| {
+        item.make(|directory| {
             let archive = Archive::open(sh, cache, self.suite)?;
-            archive.unpack(sh, self.packages, folder)
+            archive.unpack(sh, self.packages, directory)
         })
         .with_context(|| {
             format!(
@@ -90,10 +90,10 @@ impl Packages {
     }
 }
 
-/// One suite's package lists, in a folder of our own.
+/// One suite's package lists, in a directory of our own.
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Archive {
@@ -106,13 +106,13 @@ impl Archive {
         let text = sources::render(&sources, suite.name());
         let item = cache.item(&format!("apt/{}", suite.name()), &text);
         let archive = Self {
-            folder: item.path.clone(),
+            directory: item.path.clone(),
         };
-        item.make(|folder| {
-            fs::write(folder.join(SOURCES), &text)?;
-            fs::write(folder.join("status"), "")?;
+        item.make(|directory| {
+            fs::write(directory.join(SOURCES), &text)?;
+            fs::write(directory.join("status"), "")?;
             for part in ["lists/partial", "archives/partial"] {
-                fs::create_dir_all(folder.join(part))?;
+                fs::create_dir_all(directory.join(part))?;
             }
             Ok(())
         })?;
@@ -126,7 +126,7 @@ impl Archive {
 
     /// The sources file, for tools that fetch packages themselves.
     pub(crate) fn sources(&self) -> PathBuf {
-        self.folder.join(SOURCES)
+        self.directory.join(SOURCES)
     }
 
     /// The newest version of `package`.
@@ -142,10 +142,10 @@ impl Archive {
             .to_owned())
     }
 
-    /// Downloads `packages` and unpacks them over each other into `folder`.
-    fn unpack(&self, sh: &Shell, packages: &[&str], folder: &Path) -> Result<()> {
-        let debs = tempfile::tempdir_in(&self.folder)?;
-        // `apt-get download` writes into its current folder.
+    /// Downloads `packages` and unpacks them over each other into `directory`.
+    fn unpack(&self, sh: &Shell, packages: &[&str], directory: &Path) -> Result<()> {
+        let debs = tempfile::tempdir_in(&self.directory)?;
+        // `apt-get download` writes into its current directory.
         let here = sh.clone();
         here.change_dir(debs.path());
         let download = self.apt(&here, "apt-get").arg("download").args(packages);
@@ -153,7 +153,7 @@ impl Archive {
         let mut unpacked = 0;
         for deb in fs::read_dir(debs.path())? {
             let deb = deb?.path();
-            process::read(cmd!(sh, "dpkg -x {deb} {folder}"))?;
+            process::read(cmd!(sh, "dpkg -x {deb} {directory}"))?;
             unpacked += 1;
         }
         ensure!(
@@ -166,7 +166,7 @@ impl Archive {
 
     /// An apt program that sees only this archive.
     fn apt<'sh>(&self, sh: &'sh Shell, program: &str) -> Cmd<'sh> {
-        let at = |option: &str, name: &str| format!("{option}={}", self.folder.join(name).display());
+        let at = |option: &str, name: &str| format!("{option}={}", self.directory.join(name).display());
         let options = [
             at("Dir::Etc::SourceList", SOURCES),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
@@ -174,9 +174,9 @@ impl Archive {
             at("Dir::State::Status", "status"),
             at("Dir::Cache", ""),
             at("Dir::Cache::Archives", "archives"),
-            // The folder may be closed to apt's own user.
+            // The directory may be closed to apt's own user.
             "APT::Sandbox::User=root".to_owned(),
-            // A suite that nobody signs every week any more is still signed.
+            // A suite that is no longer signed every week is still signed.
             CHECK_VALID_UNTIL.to_owned(),
             "Acquire::Languages=none".to_owned(),
         ];
@@ -188,7 +188,7 @@ impl Archive {
     }
 
     fn stamp(&self) -> PathBuf {
-        self.folder.join("updated")
+        self.directory.join("updated")
     }
 
     fn is_fresh(&self) -> bool {

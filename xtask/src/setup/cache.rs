@@ -1,6 +1,6 @@
-//! The folder outside of every checkout where what setup made is kept.
+//! The directory outside of every checkout where what setup made is kept.
 //!
-//! An item is a folder named after what it is and the digest of its recipe: another recipe is another folder,
+//! An item is a directory named after what it is and the digest of its recipe: another recipe is another directory,
 //! and an item that exists is whole, because it is made under a hidden name and renamed. The cache is never
 //! cleaned here: old recipes stay until a person deletes them.
 
@@ -13,10 +13,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use bundle::Digest;
 
-/// The cache's folder name below `$XDG_CACHE_HOME`.
+/// The cache's directory name below `$XDG_CACHE_HOME`.
 const NAME: &str = "cargo-xtask-release";
 
-/// The cache folder of this person.
+/// The cache directory of this person.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
@@ -25,7 +25,7 @@ pub struct Cache {
 /// An item's name and the digest of its recipe.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// The folder, whether or not it is made yet.
+    /// The directory, whether or not it is made yet.
     pub path: PathBuf,
 }
 
@@ -37,27 +37,27 @@ impl Cache {
     /// The cache below `$XDG_CACHE_HOME`, or else below `~/.cache`.
     ///
     /// # Errors
-    /// Neither variable names an absolute folder.
+    /// Neither variable names an absolute directory.
     pub fn of_user() -> Result<Self> {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CACHE_HOME")
             .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .context("no folder for the cache\nhint: set HOME or XDG_CACHE_HOME to an absolute path")?;
+            .context("no directory for the cache\nhint: set HOME or XDG_CACHE_HOME to an absolute path")?;
         Ok(Self { root: base.join(NAME) })
     }
 
     /// A cache in `root`, for tests.
     #[cfg(test)]
-    pub(crate) fn in_folder(root: &Path) -> Self {
+    pub(crate) fn in_directory(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
-    /// The cache's folder.
+    /// The cache's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder of the item `name` made by `recipe`: any text that changes when the result should.
+    /// The directory of the item `name` made by `recipe`: any text that changes when the result should.
     pub fn item(&self, name: &str, recipe: &str) -> Item {
         let hex = Digest::of(recipe.as_bytes()).hex();
         Item {
@@ -84,21 +84,21 @@ impl Item {
         self.path.is_dir()
     }
 
-    /// Lets `make` fill a hidden folder and then puts that in the item's place; nothing if it exists.
+    /// Lets `make` fill a hidden directory and then puts that in the item's place; nothing if it exists.
     ///
     /// # Errors
-    /// `make` fails, or the folder cannot be made or renamed. The half-made folder is removed.
+    /// `make` fails, or the directory cannot be made or renamed. The half-made directory is removed.
     pub fn make(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         if self.exists() {
             return Ok(());
         }
-        let parent = self.path.parent().context("a cache item has a parent folder")?;
+        let parent = self.path.parent().context("a cache item has a parent directory")?;
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         // Dropping this removes what a failed step has left.
         let making = tempfile::Builder::new()
             .prefix(".making-")
             .tempdir_in(parent)
-            .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+            .with_context(|| format!("cannot make a directory in {}", parent.display()))?;
         let inner = making.path().join("item");
         fs::create_dir(&inner).with_context(|| format!("cannot make {}", inner.display()))?;
         make(&inner)?;
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn another_recipe_is_another_item() {
-        let cache = Cache::in_folder(Path::new("/cache"));
+        let cache = Cache::in_directory(Path::new("/cache"));
         let (one, other) = (cache.item("image", "a"), cache.item("image", "b"));
         assert_ne!(one.path, other.path);
         assert_eq!(one.path, cache.item("image", "a").path);
@@ -120,14 +120,14 @@ mod tests {
 
     #[test]
     fn a_failed_step_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let item = Cache::in_folder(folder.path()).item("image", "a");
+        let directory = tempfile::tempdir().unwrap();
+        let item = Cache::in_directory(directory.path()).item("image", "a");
         let error = item.make(|path| {
             fs::write(path.join("half"), "")?;
             anyhow::bail!("no")
         });
         assert!(error.is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         item.make(|path| Ok(fs::write(path.join("whole"), "")?)).unwrap();
         assert!(item.exists() && item.path.join("whole").exists());
     }

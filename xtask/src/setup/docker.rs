@@ -58,16 +58,16 @@ pub(super) fn link_clients(sh: &Shell, cache: &Cache, missing: &[&str]) -> Resul
         } else {
             let file = format!("docker-{name}");
             let plugin = packages.join("usr/libexec/docker/cli-plugins").join(&file);
-            tools::link(&plugin, &plugin_folder()?.join(file))?;
+            tools::link(&plugin, &plugin_directory()?.join(file))?;
         }
     }
     Ok(())
 }
 
-fn plugin_folder() -> Result<PathBuf> {
+fn plugin_directory() -> Result<PathBuf> {
     let config = match env::var_os("DOCKER_CONFIG") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env::var_os("HOME").context("no home folder for Docker's plugins\nhint: set HOME")?)
+        Some(directory) => PathBuf::from(directory),
+        None => PathBuf::from(env::var_os("HOME").context("no home directory for Docker's plugins\nhint: set HOME")?)
             .join(".docker"),
     };
     Ok(config.join("cli-plugins"))

@@ -1,7 +1,7 @@
 //! Emulation of arm64: the kernel hands arm64 programs to `qemu-aarch64`.
 //!
 //! The kernel keeps the emulator open from registration on, so that it works inside of every container and root
-//! folder. Registration does not survive a reboot; then setup registers again.
+//! directory. Registration does not survive a reboot; then setup registers again.
 
 use std::{
     fs,

@@ -55,7 +55,7 @@ pub(super) fn install(sh: &Shell) -> Result<()> {
 /// apt fails; without the right to install packages, for instance.
 pub(super) fn need(sh: &Shell, program: &str, package: &str) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+    if std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
         return Ok(());
     }
     apt_install(sh, &[package])

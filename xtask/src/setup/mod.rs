@@ -1,9 +1,9 @@
 //! `cargo xtask setup`: makes a bare Debian machine able to build and test releases.
 //!
 //! Flow: [`Step::all`] in order; each looks whether there is something to do ([`Look`]), and only then does it. So a
-//! second run only looks, and `--plan` never does more than that. What is made lies in [`cache`], made beside and
+//! second run only looks, and `--plan` never does more than that. What is made is in [`cache`], made beside and
 //! renamed; beyond it setup installs a few Debian packages, links Docker's client and plugins, registers the arm64
-//! emulator with the kernel, and lists stand-in images in the checkout's `dist/vendor`.
+//! emulator with the kernel, and lists substitute images in the checkout's `dist/vendor`.
 //!
 //! A machine with a Docker of its own keeps it: its engine, plugins, emulation and packages are only looked at.
 
@@ -30,7 +30,7 @@ use xshell::Shell;
 
 pub use mode::Mode;
 
-use self::{cache::Cache, docker::Docker, images::StandIn, report::Report, tools::Tool};
+use self::{cache::Cache, docker::Docker, images::Substitute, report::Report, tools::Tool};
 use crate::engines::{Engine, Kind};
 
 /// One thing that this machine needs.
@@ -45,7 +45,7 @@ enum Step {
     /// Running arm64 programs.
     Emulation,
     /// A base image.
-    Image(StandIn),
+    Image(Substitute),
     /// A program that checks use.
     Tool(Tool),
 }
@@ -57,7 +57,7 @@ enum Look {
     Ready(String),
     /// What is to be done.
     Missing(String),
-    /// Something is missing that setup does not touch here; what mends it.
+    /// Something is missing that setup does not touch here; the fix.
     Left(String),
 }
 
@@ -114,15 +114,15 @@ pub fn run(root: &Path, mode: Mode) -> Result<()> {
     report.finish(mode)
 }
 
-/// `PATH` with the folder of setup's tools first, for programs that checks run.
+/// `PATH` with the directory of setup's tools first, for programs that checks run.
 ///
 /// # Errors
-/// There is no folder for the cache, or a folder's name holds a colon.
+/// There is no directory for the cache, or a directory's name holds a colon.
 pub fn search_path() -> Result<OsString> {
-    let tools = tools::folder(&Cache::of_user()?);
+    let tools = tools::directory(&Cache::of_user()?);
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))
-        .context("the cache folder's name holds a colon")
+        .context("the cache directory's name holds a colon")
 }
 
 /// The script that finds what keeps people from using a page.
@@ -151,7 +151,7 @@ impl Step {
     fn all() -> impl Iterator<Item = Self> {
         [Self::HostPackages, Self::Clients, Self::Builder, Self::Emulation]
             .into_iter()
-            .chain(StandIn::ALL.map(Self::Image))
+            .chain(Substitute::ALL.map(Self::Image))
             .chain(Tool::ALL.map(Self::Tool))
     }
 
@@ -203,11 +203,11 @@ impl Step {
         })
     }
 
-    /// Whether the step would change a machine that somebody else looks after.
+    /// Whether the step would change a machine that another person administers.
     fn is_the_machines_own(self, machine: &Machine) -> bool {
         let is_outside_the_cache = match self {
             Self::HostPackages | Self::Builder | Self::Clients | Self::Emulation => true,
-            // Stand-ins are made by a Debian package, and lie in the cache.
+            // Substitutes are made by a Debian package, and are in the cache.
             Self::Image(_) => host::missing_packages(&machine.sh).is_none_or(|missing| missing.contains(&"mmdebstrap")),
             Self::Tool(_) => false,
         };
@@ -236,21 +236,21 @@ impl Machine {
         Engine::in_cache(Kind::Builder, &self.cache)
     }
 
-    fn look_for_image(&self, image: StandIn) -> Result<Look> {
-        let is_stood_in = image.is_stood_in(&self.vendor)?;
+    fn look_for_image(&self, image: Substitute) -> Result<Look> {
+        let is_substituted = image.is_substituted(&self.vendor)?;
         if docker::resolves(&self.sh, image.reference()) {
-            return Ok(match is_stood_in {
-                true => Look::Missing("take the stand-in off the list: a registry answers".to_owned()),
+            return Ok(match is_substituted {
+                true => Look::Missing("take the substitute off the list: a registry answers".to_owned()),
                 false => Look::Ready("from its registry".to_owned()),
             });
         }
         let item = image.item(&self.cache);
         Ok(match item.exists() {
             true if image.is_registered(&self.cache, &self.vendor)? => {
-                Look::Ready(format!("stand-in, as no registry answers: {}", item.path.display()))
+                Look::Ready(format!("substitute, as no registry answers: {}", item.path.display()))
             }
-            true => Look::Missing("list the stand-in in dist/vendor, as no registry answers".to_owned()),
-            false => Look::Missing("make a stand-in from Debian packages, if no registry answers".to_owned()),
+            true => Look::Missing("list the substitute in dist/vendor, as no registry answers".to_owned()),
+            false => Look::Missing("make a substitute from Debian packages, if no registry answers".to_owned()),
         })
     }
 }

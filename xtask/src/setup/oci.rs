@@ -54,13 +54,13 @@ pub(super) struct Image<'a> {
     pub(super) roots: &'a [Root<'a>],
 }
 
-/// Writes `image` as a layout into `folder`; gives the digest of its index.
+/// Writes `image` as a layout into `directory`; gives the digest of its index.
 ///
 /// # Errors
 /// A tar cannot be read, or the layout cannot be written.
-pub(super) fn write(folder: &Path, image: &Image<'_>) -> Result<Digest> {
+pub(super) fn write(directory: &Path, image: &Image<'_>) -> Result<Digest> {
     let layout = Layout {
-        blobs: folder.join("blobs/sha256"),
+        blobs: directory.join("blobs/sha256"),
     };
     fs::create_dir_all(&layout.blobs).with_context(|| format!("cannot make {}", layout.blobs.display()))?;
     let mut manifests = Vec::new();
@@ -102,8 +102,8 @@ pub(super) fn write(folder: &Path, image: &Image<'_>) -> Result<Digest> {
         "io.containerd.image.name": format!("docker.io/library/{}", image.reference),
     });
     let entry = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [index] });
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    fs::write(folder.join("index.json"), serde_json::to_vec(&entry)?)?;
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    fs::write(directory.join("index.json"), serde_json::to_vec(&entry)?)?;
     Ok(digest)
 }
 
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
 
     fn layout(compression: Compression) -> (tempfile::TempDir, Digest) {
-        let folder = tempfile::tempdir().unwrap();
-        let tar = folder.path().join("root.tar");
+        let directory = tempfile::tempdir().unwrap();
+        let tar = directory.path().join("root.tar");
         fs::write(&tar, vec![7; 100_000]).unwrap();
         let platforms = ["linux/amd64", "linux/arm64"].map(|text| text.parse::<Platform>().unwrap());
         let roots: Vec<_> = platforms.iter().map(|platform| Root { platform, tar: &tar }).collect();
@@ -174,15 +174,15 @@ mod tests {
             compression,
             roots: &roots,
         };
-        let digest = write(folder.path(), &image).unwrap();
-        (folder, digest)
+        let digest = write(directory.path(), &image).unwrap();
+        (directory, digest)
     }
 
     #[test]
     fn every_blob_is_what_its_name_says_and_nothing_else_is_there() {
-        let (folder, digest) = layout(Compression::Gzip);
+        let (directory, digest) = layout(Compression::Gzip);
         let mut names = Vec::new();
-        for blob in fs::read_dir(folder.path().join("blobs/sha256")).unwrap() {
+        for blob in fs::read_dir(directory.path().join("blobs/sha256")).unwrap() {
             let blob = blob.unwrap();
             let name = blob.file_name().into_string().unwrap();
             assert_eq!(Digest::of(&fs::read(blob.path()).unwrap()).hex(), name);
@@ -196,10 +196,10 @@ mod tests {
     #[test]
     fn both_compressions_hold_the_same_layer() {
         let diff_ids = [Compression::Gzip, Compression::Zstd].map(|compression| {
-            let (folder, digest) = layout(compression);
+            let (directory, digest) = layout(compression);
             let read = |digest: &str| -> Value {
                 let name = digest.trim_start_matches("sha256:");
-                serde_json::from_slice(&fs::read(folder.path().join("blobs/sha256").join(name)).unwrap()).unwrap()
+                serde_json::from_slice(&fs::read(directory.path().join("blobs/sha256").join(name)).unwrap()).unwrap()
             };
             let index = read(&digest.to_string());
             let manifest = read(index["manifests"][1]["digest"].as_str().unwrap());

@@ -29,7 +29,7 @@ impl Report {
         Ok(())
     }
 
-    /// A step that starts; only a person who waits is told.
+    /// A step that starts; reported only to a person who waits.
     pub(super) fn begin(&self, subject: &str, what: &str) -> Result<()> {
         if io::stderr().is_terminal() {
             writeln!(io::stderr().lock(), "…      {subject:<25}  {what}")?;
@@ -60,7 +60,7 @@ impl Report {
                 "\nthis machine can build releases for linux/amd64 and linux/arm64, and run every check ({took:.1} s)"
             )?,
             (Mode::Execute, problems) => {
-                writeln!(out, "\nsetup left alone, and you may want to mend:")?;
+                writeln!(out, "\nnot changed by setup, to be fixed by hand:")?;
                 for problem in problems {
                     writeln!(out, "  {problem}")?;
                 }

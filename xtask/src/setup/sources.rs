@@ -255,7 +255,7 @@ Signed-By:
     }
 
     #[test]
-    fn a_machine_without_debian_sources_is_told_so() {
+    fn a_machine_without_debian_sources_is_reported() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc/apt")).unwrap();
         fs::write(

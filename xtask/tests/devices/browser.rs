@@ -167,13 +167,13 @@ impl Browser {
     /// Keeps what is to be seen: in `docs/` if that is asked for, or else below `target/`.
     pub(crate) fn keep(&self, name: &str) {
         let root = xtask::checkout::root().unwrap();
-        let folder: PathBuf = match std::env::var_os("UPDATE_SCREENSHOTS") {
+        let directory: PathBuf = match std::env::var_os("UPDATE_SCREENSHOTS") {
             Some(_) => root.join("docs/src/guide/images"),
             None => root.join("target/screenshots"),
         };
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(&directory).unwrap();
         let image = self.runtime.block_on(self.client().screenshot()).unwrap();
-        fs::write(folder.join(format!("{name}.png")), image).unwrap();
+        fs::write(directory.join(format!("{name}.png")), image).unwrap();
     }
 
     /// The page does not scroll sideways.

@@ -17,9 +17,9 @@ use xshell::{Shell, cmd};
 /// The version that is released.
 pub(crate) const VERSION: &str = "2.1.0";
 
-/// A clone in a folder of its own, with bundles in its `dist/`.
+/// A clone in a directory of its own, with bundles in its `dist/`.
 pub(crate) struct Clone {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Clone {
@@ -45,7 +45,7 @@ impl Clone {
         clone
     }
 
-    /// Another clone, in another folder, built without the build cache.
+    /// Another clone, in another directory, built without the build cache.
     pub(crate) fn released_without_cache() -> Self {
         let clone = Self::new();
         clone.release(&["--no-cache"]);
@@ -75,9 +75,9 @@ impl Clone {
         clone
     }
 
-    /// Its folder.
+    /// Its directory.
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     /// Where its bundles are.
@@ -97,11 +97,11 @@ impl Clone {
 
     /// A bundle of it, unpacked by a stock `tar`.
     pub(crate) fn unpack(&self, bundle: &str) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let sh = Shell::new().unwrap();
-        let (bundle, into) = (self.dist().join(bundle), folder.path());
+        let (bundle, into) = (self.dist().join(bundle), directory.path());
         cmd!(sh, "tar xzf {bundle} -C {into}").run().unwrap();
-        folder
+        directory
     }
 
     /// The manifest of a bundle of it.
@@ -140,12 +140,12 @@ impl Clone {
     /// A clone that nothing is released from yet.
     pub(crate) fn new() -> Self {
         let root = xtask::checkout::root().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let clone = Self { folder };
+        let directory = tempfile::tempdir().unwrap();
+        let clone = Self { directory };
         let sh = Shell::new().unwrap();
         let into = clone.path();
         cmd!(sh, "git clone --quiet {root} {into}").run().unwrap();
-        // Stand-ins are the machine's, not the repository's.
+        // Substitutes are the machine's, not the repository's.
         let vendored = root.join("dist/vendor/vendor.json");
         if vendored.exists() {
             fs::create_dir_all(clone.dist().join("vendor")).unwrap();

@@ -31,13 +31,13 @@ services:
 "#;
 
 fn stack(lab: &Lab) -> Stack {
-    let folder = lab.folder.path().join("product");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("compose.yml"), COMPOSE).unwrap();
+    let directory = lab.directory.path().join("product");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("compose.yml"), COMPOSE).unwrap();
     let environment = format!("DB_PASSWORD=hunter2hunter2\nPORT={PORT}\nWHICH=file\n");
-    fs::write(folder.join(".env"), environment).unwrap();
+    fs::write(directory.join(".env"), environment).unwrap();
     Stack {
-        folder,
+        folder: directory,
         file: "compose.yml".into(),
         pins: None,
         env_file: None,

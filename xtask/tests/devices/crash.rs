@@ -94,8 +94,8 @@ impl Life {
                 // Dropped, as most are: then where the bundle ends up is part of what is looked at.
                 let name = bundle_name(&self.to());
                 let place = site.path("opt/updates").join(&name);
-                for folder in ["opt/updates/applied", "opt/updates/failed"] {
-                    fs::remove_file(site.path(folder).join(&name)).ok();
+                for directory in ["opt/updates/applied", "opt/updates/failed"] {
+                    fs::remove_file(site.path(directory).join(&name)).ok();
                 }
                 fs::copy(site.bundle(&self.to()), &place).unwrap();
                 vec!["apply".to_owned(), place.display().to_string()]
@@ -206,7 +206,7 @@ impl Patient {
         let name = bundle_name(&life.to());
         let found: Vec<_> = ["opt/updates", "opt/updates/applied", "opt/updates/failed"]
             .into_iter()
-            .filter(|folder| self.site.path(folder).join(&name).exists())
+            .filter(|directory| self.site.path(directory).join(&name).exists())
             .collect();
         let status = self.site.status();
         let phase = status["update"]["phase"].as_str().unwrap();
@@ -341,10 +341,10 @@ const PAGE: &str = "\
 
 The updater is ended as by `kill -9` before and after every write of its record and every effect, on a real engine with
 the demo product and real PostgreSQL, while a witness outside of the stack writes readings all the time. Then `updater start`
-runs, as at boot. Asserted after each: the old or the new version runs, with exactly its images, and is healthy; every
-reading that was acknowledged is there; the bundle lies in `applied/`, in `failed/`, or, where nothing was begun, where it was;
-starting a second time does nothing.
+runs, as at boot. Asserted after each: the previous or the target version runs, with exactly its images, and is healthy;
+every reading that was acknowledged is there; the bundle is in `applied/`, in `failed/`, or, where nothing was begun,
+in its place; starting a second time does nothing.
 
 A `kill -9` keeps what the kernel has not written to the disk yet, so this says nothing about power cuts.
-A point that is passed several times has a number. Lives that are not in the table were not run to their end the last time.
+A point that is passed several times has a number. Updates that are not in the table were not completed in the last run.
 ";

@@ -70,14 +70,14 @@ impl Device {
 
     /// Starts the product for `platform`, waits until it answers, and takes it down with its data.
     pub(crate) fn expect_healthy(&self, release: &Clone, platform: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        let compose = folder.path().join("docker-compose.prod.yml");
+        let directory = tempfile::tempdir().unwrap();
+        let compose = directory.path().join("docker-compose.prod.yml");
         fs::copy(release.path().join("crates/demo/docker-compose.prod.yml"), &compose).unwrap();
         let environment = format!(
             "WEBMACS_VERSION={VERSION}\nDB_PASSWORD=secret-of-a-test\nSECRET_KEY=key-of-a-test\nWEBMACS_HTTP_PORT={PORT}\n"
         );
-        fs::write(folder.path().join(".env"), environment).unwrap();
-        self.sh.change_dir(folder.path());
+        fs::write(directory.path().join(".env"), environment).unwrap();
+        self.sh.change_dir(directory.path());
         let compose = |arguments: &[&str]| {
             let command = self
                 .docker()

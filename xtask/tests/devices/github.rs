@@ -29,21 +29,21 @@ fn newer_versions_come_from_github() {
     );
     let witness = site.witness();
 
-    let told = site.run(&["check"]).expect(0);
-    assert!(told.stdout.contains("no release is published"), "{}", told.stdout);
+    let output = site.run(&["check"]).expect(0);
+    assert!(output.stdout.contains("no release is published"), "{}", output.stdout);
     let size = publish(&site, &github, &V2_1_0);
-    let told: Value = serde_json::from_str(&site.run(&["check", "--json"]).expect(0).stdout).unwrap();
+    let answer: Value = serde_json::from_str(&site.run(&["check", "--json"]).expect(0).stdout).unwrap();
     assert_eq!(
-        (&told["current_version"], &told["github_latest_version"]),
+        (&answer["current_version"], &answer["github_latest_version"]),
         (&"2.0.0".into(), &"2.1.0".into())
     );
-    assert_eq!(told["update_available"], true);
+    assert_eq!(answer["update_available"], true);
     github.forget_requests();
     site.run(&["check"]).expect(0);
     let statuses: Vec<_> = github.requests().iter().map(|request| request.status).collect();
     assert_eq!(statuses, [304]);
 
-    // The line breaks, then the updater is killed, then somebody does it again.
+    // The line breaks, then the updater is killed, then a person repeats it.
     github.fault(Fault::new(Host::Storage, "GET", "", cut_after(size / 3)));
     site.run_until("download recorded", &["download"]).expect_killed();
     let status = site.status();
@@ -58,8 +58,8 @@ fn newer_versions_come_from_github() {
     site.expect_nothing_lost(&witness);
     assert_eq!(site.names("opt/updates/downloads"), [""; 0]);
     assert!(site.names("opt/updates/applied").contains(&name(&V2_1_0)));
-    let told = site.run(&["check"]).expect(0);
-    assert!(told.stdout.contains("2.1.0 is up to date"), "{}", told.stdout);
+    let output = site.run(&["check"]).expect(0);
+    assert!(output.stdout.contains("2.1.0 is up to date"), "{}", output.stdout);
 
     // The daemon finishes what a command began, and applies it, as it may.
     let size = publish(&site, &github, &V2_5_0);

@@ -11,7 +11,7 @@ use crate::{
     versions::{Bundles, V2_0_0},
 };
 
-/// `install.sh` of the release, on a device with an engine, whose folders are elsewhere.
+/// `install.sh` of the release, on a device with an engine, whose directories are elsewhere.
 fn install_sh(site: &Site, release: &Clone) -> String {
     let sh = Shell::new().unwrap();
     sh.change_dir(release.dist());

@@ -27,10 +27,10 @@ use crate::{
     versions::{Bundles, V2_0_0, V2_1_0, V2_5_0, Version},
 };
 
-/// Saves an image of the lab's engine under `reference`, takes it away there, and packs it as the old procedure did.
+/// Saves an image of the lab's engine under `reference`, removes it there, and packs it as the replaced procedure did.
 fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let images = folder.path().join("images.tar");
+    let directory = tempfile::tempdir().unwrap();
+    let images = directory.path().join("images.tar");
     let docker = || lab.device.docker();
     docker().args(["tag", id, reference]).run().unwrap();
     docker()
@@ -47,30 +47,30 @@ fn old_bundle(lab: &Lab, id: &str, reference: &str) -> (TempDir, PathBuf) {
         "changelog": "- old",
         "images": [reference],
     });
-    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
-    fs::write(folder.path().join("docker-compose.prod.yml"), "services: {}\n").unwrap();
-    let path = pack(folder.path(), "old.tar.gz");
-    (folder, path)
+    fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
+    fs::write(directory.path().join("docker-compose.prod.yml"), "services: {}\n").unwrap();
+    let path = pack(directory.path(), "old.tar.gz");
+    (directory, path)
 }
 
-/// Packs what lies in a folder as the old procedure did.
-fn pack(folder: &Path, name: &str) -> PathBuf {
+/// Packs what is in a directory as the replaced procedure did.
+fn pack(directory: &Path, name: &str) -> PathBuf {
     let sh = Shell::new().unwrap();
-    sh.change_dir(folder);
+    sh.change_dir(directory);
     cmd!(sh, "tar -czf {name} manifest.json images.tar docker-compose.prod.yml")
         .run()
         .unwrap();
-    folder.join(name)
+    directory.join(name)
 }
 
 /// A version of the product in the old form; its images are known to this device's engine only until then.
 fn old_release(site: &Site, version: &Version) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let sh = Shell::new().unwrap();
-    sh.change_dir(folder.path());
+    sh.change_dir(directory.path());
     let bundle = site.bundle(version);
     cmd!(sh, "tar -xzf {bundle}").run().unwrap();
-    let images = folder.path().join("images.tar");
+    let images = directory.path().join("images.tar");
     let images = images.to_str().unwrap();
     site.docker(&["load", "--quiet", "--input", images]);
     let manifest = site.bundles.manifest(version);
@@ -89,9 +89,9 @@ fn old_release(site: &Site, version: &Version) -> (TempDir, PathBuf) {
         "changelog": "- old",
         "images": names,
     });
-    fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
-    let path = pack(folder.path(), &format!("webmacs-update-{}.tar.gz", version.number));
-    (folder, path)
+    fs::write(directory.path().join("manifest.json"), manifest.to_string()).unwrap();
+    let path = pack(directory.path(), &format!("webmacs-update-{}.tar.gz", version.number));
+    (directory, path)
 }
 
 #[test]
@@ -108,11 +108,13 @@ fn torture_old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
     env.push_str("WEBMACS_VERSION=2.0.0\nDB_PASSWORD=of-the-old-installer\nSECRET_KEY=of-the-old-installer-too\n");
     fs::write(site.env_file(), env).unwrap();
 
-    apply(&first).expect(0).expect_told("nobody vouches for this bundle");
+    apply(&first).expect(0).expect_stderr("nobody vouches for this bundle");
     site.wait_for_health();
     site.expect_runs(&V2_0_0);
     let witness = site.witness();
-    apply(&second).expect(0).expect_told("none is saved before the update");
+    apply(&second)
+        .expect(0)
+        .expect_stderr("none is saved before the update");
     site.wait_for_health();
     site.expect_runs(&V2_1_0);
     witness.expect_writes();
@@ -156,7 +158,7 @@ fn an_old_bundle_is_loaded_as_it_is() {
         let lab = Lab::start(kind);
         let layers = vec![base(Packed::Gzip), top("1.0.0", Packed::Gzip)];
         let first = lab.load(&lab.bundle("1.0.0", layers)).unwrap();
-        let (_folder, path) = old_bundle(&lab, &first.id.to_string(), "sample:old");
+        let (_directory, path) = old_bundle(&lab, &first.id.to_string(), "sample:old");
         assert_eq!(lab.docker.image("sample:old").unwrap(), None);
         // Twice, as after a crash.
         for _ in 0..2 {
@@ -194,10 +196,10 @@ fn an_old_bundle_for_another_processor_is_refused_and_removed() {
             layers: vec![base(Packed::Gzip), top("1.0.0", Packed::Gzip)],
             config: json!({"Entrypoint": ["/tool"]}),
         };
-        let released = sample::bundle(lab.folder.path(), "1.0.0", &[image]);
+        let released = sample::bundle(lab.directory.path(), "1.0.0", &[image]);
         let images = sample::open(&released);
         let manifest = images.manifest().clone().into_inner();
-        // As somebody's build machine would have it: loaded by hand.
+        // As on a build machine: loaded by hand.
         let unpacked = tempfile::tempdir().unwrap();
         let tar = Command::new("tar")
             .arg("-xzf")
@@ -212,7 +214,7 @@ fn an_old_bundle_for_another_processor_is_refused_and_removed() {
             .arg(&archive)
             .run()
             .unwrap();
-        let (_folder, path) = old_bundle(&lab, &manifest.images[0], "sample:old");
+        let (_directory, path) = old_bundle(&lab, &manifest.images[0], "sample:old");
         lab.device
             .docker()
             .args(["rmi", "--force", &manifest.images[0]])

@@ -38,8 +38,8 @@ const MIB: usize = 1024 * 1024;
 
 /// The one program in the images.
 static TOOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("tool");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("tool");
     let source = xtask::checkout::root().unwrap().join("xtask/tests/devices/tool.c");
     let compiled = Command::new("cc")
         .args(["-static", "-O1", "-w", "-s", "-o"])
@@ -57,20 +57,20 @@ pub(crate) struct Lab {
     pub(crate) docker: Docker,
     pub(crate) facts: EngineFacts,
     pub(crate) store: RefCell<Store>,
-    pub(crate) folder: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Lab {
     pub(crate) fn start(kind: Kind) -> Self {
         let device = Device::start(kind);
         let docker = Docker::new(Some(&device.host())).unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         Self {
             facts: docker.facts().unwrap(),
-            store: RefCell::new(Store::open(&folder.path().join("state/updates.sqlite")).unwrap()),
+            store: RefCell::new(Store::open(&directory.path().join("state/updates.sqlite")).unwrap()),
             device,
             docker,
-            folder,
+            directory,
         }
     }
 
@@ -81,7 +81,7 @@ impl Lab {
             layers,
             config: json!({"Entrypoint": ["/tool"], "Volumes": {"/data": {}}, "ExposedPorts": {"8000/tcp": {}}}),
         };
-        sample::bundle(self.folder.path(), version, &[image])
+        sample::bundle(self.directory.path(), version, &[image])
     }
 
     /// Loads the first image.
@@ -181,7 +181,7 @@ fn a_life(kind: Kind, packed: Packed) {
     assert_eq!(lab.run(&loaded.id), "1.1.0");
     // What was left out can nevertheless be given away again.
     let id = loaded.id.to_string();
-    let saved = lab.folder.path().join("saved.tar");
+    let saved = lab.directory.path().join("saved.tar");
     lab.device
         .docker()
         .args(["save", "--output"])
@@ -202,7 +202,7 @@ fn a_life(kind: Kind, packed: Packed) {
     expect_sent(&loaded, size_of_layers(&image_of(&third), sent, &lab.facts));
     assert_eq!(lab.run(&loaded.id), "1.1.0");
 
-    // Somebody makes room.
+    // A person makes room.
     for clean in [
         &["rmi", "--force", &id, &loaded.id.to_string()][..],
         &["system", "prune", "--all", "--force"],
@@ -280,7 +280,7 @@ fn a_refused_load_is_done_again_in_full() {
     assert_eq!(recorded.into_keys().collect::<Vec<_>>(), [loaded.id]);
 }
 
-/// Images that nobody can run leave nothing behind.
+/// Images that cannot run leave nothing behind.
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn what_is_not_for_this_device_is_refused() {
@@ -292,11 +292,11 @@ fn what_is_not_for_this_device_is_refused() {
             layers: vec![top("1.0.0", Packed::Gzip)],
             config: json!({}),
         };
-        let bundle = sample::bundle(lab.folder.path(), "1.0.0", &[arm]);
+        let bundle = sample::bundle(lab.directory.path(), "1.0.0", &[arm]);
         let error = lab.load(&bundle).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error}");
 
-        // The engine takes it without an error, if somebody insists.
+        // The engine takes it without an error, if a client insists.
         lab.facts.platform = "linux/arm64".parse().unwrap();
         let id = lab.load(&bundle).unwrap().id;
         assert_eq!(
@@ -376,8 +376,8 @@ fn memory_stays_flat() {
         return;
     };
     let docker = Docker::new(Some(&env::var(HOST).unwrap())).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&folder.path().join("updates.sqlite")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&directory.path().join("updates.sqlite")).unwrap();
     let mut bundle = sample::open(Path::new(&bundle));
     let image = bundle.manifest().image_details[0].clone();
     let facts = docker.facts().unwrap();

@@ -108,8 +108,8 @@ impl Watched {
 }
 
 fn new_password(site: &Site) -> String {
-    let told = site.run(&["reset-password"]);
-    told.stdout.trim().rsplit(' ').next().unwrap().to_owned()
+    let output = site.run(&["reset-password"]);
+    output.stdout.trim().rsplit(' ').next().unwrap().to_owned()
 }
 
 fn direct() -> String {
@@ -198,7 +198,7 @@ fn the_page_is_for_everyone_and_on_every_screen() {
     browser.expect_accessible(&axe, "login");
     watched.log_in();
 
-    // A version is registered by hand; its notes are text, whatever they hold.
+    // A version is registered by hand; its notes are text, with any content.
     browser.click("#new");
     browser.write("#new-version", "3.0");
     browser.click("#new-form button[type=submit]");

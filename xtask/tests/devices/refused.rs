@@ -105,7 +105,7 @@ fn bad_input_changes_nothing() {
     let host = site.engine().host();
     fs::write(
         site.path("etc/updater.toml"),
-        config.replace(&host, "unix:///run/nobody.sock"),
+        config.replace(&host, "unix:///run/absent.sock"),
     )
     .unwrap();
     apply(&good).expect(1);
@@ -127,7 +127,7 @@ fn torture_a_database_or_an_engine_that_goes_away_changes_nothing() {
     site.docker(&["stop", "webmacs-db-1"]);
     site.run(&["apply", good.to_str().unwrap()])
         .expect(3)
-        .expect_told("database");
+        .expect_stderr("database");
     site.docker(&["start", "webmacs-db-1"]);
     site.wait_for_health();
     let before = Before {
@@ -204,11 +204,11 @@ fn torture_a_full_disk_changes_nothing() {
 
     {
         let _full = opt.fill();
-        site.run(&apply).expect(3).expect_told("disk");
+        site.run(&apply).expect(3).expect_stderr("disk");
     }
     before.expect(&site, &witness, "no space for the backup, found before");
 
-    // Found before, it would be refused: so the disk fills up while nobody looks.
+    // Found before, it would be refused: so the disk fills up between the checks.
     for (point, full) in [
         ("after verified", &opt),
         ("after verified", &state),
@@ -303,9 +303,9 @@ fn flip(file: &mut fs::File, place: u64) {
 
 /// The bundle with a changelog that its signature is not for.
 fn resigned(site: &Site, good: &Path) -> PathBuf {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let sh = Shell::new().unwrap();
-    sh.change_dir(folder.path());
+    sh.change_dir(directory.path());
     let path = site.path("resigned.tar.gz");
     let names = cmd!(sh, "tar tzf {good}").quiet().read().unwrap();
     let names: Vec<_> = names.lines().collect();

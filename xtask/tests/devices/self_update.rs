@@ -31,7 +31,7 @@ fn the_updater_becomes_the_one_that_a_bundle_brings() {
     fs::create_dir_all(&programs).unwrap();
     let first = small_copy(&site);
     fs::copy(&first, programs.join("updater")).unwrap();
-    // Whatever stands behind a program's end changes nothing but its digest.
+    // Bytes after a program's end change nothing but its digest.
     let second = site.path("second");
     fs::copy(&first, &second).unwrap();
     append(&second, b"\n");
@@ -178,7 +178,7 @@ impl<'a> Manager<'a> {
                 if self.burst == BURST {
                     self.burst = 0;
                     self.fallbacks += 1;
-                    // As the unit has it, whatever comes of it.
+                    // As the unit has it: its result does not matter.
                     Self::command(self.site, "updater.previous", "fall-back").status().ok();
                 }
                 self.daemon = Self::command(self.site, "updater", "daemon").spawn().unwrap();

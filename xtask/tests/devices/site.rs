@@ -1,4 +1,5 @@
-//! A device with the updater on it: an engine of its own, the product's folders, and the updater as cargo builds it.
+//! A device with the updater on it: an engine of its own, the product's directories, and the updater as cargo
+//! builds it.
 //!
 //! What is asserted is seen from outside: what `/health` answers, which image IDs run, what is in the database. Nothing
 //! is asked of the updater but its exit code and what it prints.
@@ -40,7 +41,7 @@ pub(crate) struct Site {
     kind: Kind,
     engine: Option<Running>,
     sh: Shell,
-    folder: TempDir,
+    directory: TempDir,
     /// The IDs of readings that the controller got acknowledged, as its containers' logs said so far.
     of_controller: Mutex<BTreeSet<String>>,
     pub(crate) bundles: &'static Bundles,
@@ -71,12 +72,12 @@ impl Site {
             kind,
             engine: Some(Engine::start(kind).unwrap()),
             sh: Shell::new().unwrap(),
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             of_controller: Mutex::default(),
             bundles,
         };
-        for folder in ["etc", "opt"] {
-            fs::create_dir(site.path(folder)).unwrap();
+        for directory in ["etc", "opt"] {
+            fs::create_dir(site.path(directory)).unwrap();
         }
         fs::copy(updater(), site.path("updater")).unwrap();
         let (opt, state, host) = (site.path("opt"), site.path("state"), site.engine().host());
@@ -100,7 +101,7 @@ impl Site {
 
     /// A path on this device.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub(crate) fn env_file(&self) -> PathBuf {
@@ -173,7 +174,7 @@ impl Site {
         self.run(&["apply", self.bundle(version).to_str().unwrap()])
     }
 
-    /// Where the bundle of a version lies, outside of this device.
+    /// Where the bundle of a version is, outside of this device.
     pub(crate) fn bundle(&self, version: &Version) -> PathBuf {
         self.bundles.bundle(version)
     }
@@ -296,7 +297,7 @@ impl Site {
         ["opt/docker-compose.prod.yml", "opt/.env"].map(|name| fs::read(self.path(name)).unwrap())
     }
 
-    /// A shell in the product's folder, whose `docker` speaks to this engine.
+    /// A shell in the product's directory, whose `docker` speaks to this engine.
     pub(crate) fn shell_of_a_person(&self) -> Shell {
         let sh = Shell::new().unwrap();
         sh.change_dir(self.path("opt"));
@@ -405,9 +406,9 @@ impl Site {
         started.elapsed()
     }
 
-    /// The names in a folder of this device, without those of diagnoses.
-    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.path(folder))
+    /// The names in a directory of this device, without those of diagnoses.
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.path(directory))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| !name.ends_with(".diagnostic.txt"))
@@ -463,8 +464,8 @@ impl Outcome {
         self
     }
 
-    /// It told of something.
-    pub(crate) fn expect_told(self, text: &str) -> Self {
+    /// Asserts that standard error contains `text`.
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
         assert!(
             self.stderr.contains(text),
             "no `{text}` in:\n{}\n{}",
@@ -485,7 +486,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The updater of this workspace, with crash points. It lies where no other build replaces it.
+/// The updater of this workspace, with crash points. It is where no other build replaces it.
 fn updater() -> &'static Path {
     static UPDATER: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = UPDATER.get_or_init(|| {
@@ -498,10 +499,10 @@ fn updater() -> &'static Path {
         .run()
         .unwrap();
         let built = Path::new(env!("CARGO_BIN_EXE_xtask")).with_file_name("updater");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("updater");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("updater");
         fs::copy(built, &path).unwrap();
-        (folder, path)
+        (directory, path)
     });
     path
 }

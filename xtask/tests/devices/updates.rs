@@ -1,4 +1,4 @@
-//! Updates of a real device: real bundles, a real engine, real PostgreSQL, and somebody who writes all the time.
+//! Updates of a real device: real bundles, a real engine, real PostgreSQL, and a client that writes all the time.
 //!
 //! After each: which version answers, which image IDs run, and that every acknowledged reading is there.
 
@@ -75,7 +75,7 @@ fn install_update_rollback(kind: Kind, bundles: &'static Bundles) {
     site.expect_nothing_lost(&witness);
     assert!(site.readings_of_controller() > 20);
 
-    // Of 2.1.0 and 2.5.0 only the version differs, which only the backend is told. What depends on it runs on.
+    // Of 2.1.0 and 2.5.0 only the version differs, which only the backend knows. What depends on it runs on.
     let bundle = site.bundle(&V2_1_0);
     let older = |more: &[&str]| {
         let arguments = [&["apply", "--allow-downgrade", bundle.to_str().unwrap()], more].concat();
@@ -133,7 +133,7 @@ fn data_that_the_old_version_cannot_read_is_put_back_or_kept() {
     let before = site.files_of_record();
 
     // It migrates, and does not stay up.
-    site.apply(&GATED_CRASH_LOOP).expect(4).expect_told("did not stay up");
+    site.apply(&GATED_CRASH_LOOP).expect(4).expect_stderr("did not stay up");
     site.expect_runs(&V2_0_0);
     assert_eq!(site.files_of_record(), before);
     assert_eq!(site.revision("webmacs"), "1");
@@ -159,7 +159,7 @@ fn data_that_the_old_version_cannot_read_is_put_back_or_kept() {
     );
 
     // Now there is no way back without a loss, and that is said.
-    let refused = site.run(&["rollback"]).expect(3).expect_told("--discard-data-since ");
+    let refused = site.run(&["rollback"]).expect(3).expect_stderr("--discard-data-since ");
     site.expect_runs(&V2_2_0);
     site.run(&["rollback", "--discard-data-since", "2026-01-02T03:04:05Z"])
         .expect(3);
@@ -213,7 +213,7 @@ fn torture_what_a_person_does_by_hand_works_as_written() {
         .run()
         .unwrap();
     // What a boot does.
-    site.run(&["start"]).expect(0).expect_told("2.1.0 was set by hand");
+    site.run(&["start"]).expect(0).expect_stderr("2.1.0 was set by hand");
     site.expect_runs(&V2_1_0);
     assert_eq!(site.status()["current"]["version"], "2.1.0");
     witness.expect_writes();
@@ -257,7 +257,7 @@ fn torture_a_dropped_bundle_is_taken_when_its_copy_has_ended() {
     let daemon = site.daemon();
     let bytes = fs::read(site.bundle(&V2_1_0)).unwrap();
     let place = site.path("opt/updates/webmacs-update-2.1.0-amd64.tar.gz");
-    // In three pieces: whoever copies holds the file open at first, then opens it again.
+    // In three pieces: the copying program holds the file open at first, then opens it again.
     let (first, rest) = bytes.split_at(bytes.len() / 3);
     let (second, third) = rest.split_at(rest.len() / 2);
     let stalled = Duration::from_secs(12);
@@ -323,7 +323,7 @@ fn a_bundle_for_another_platform_is_refused() {
     let refused = site.run(&["apply", bundle.to_str().unwrap()]);
     refused
         .expect(3)
-        .expect_told("the bundle is for linux/arm64, and this device is linux/amd64");
+        .expect_stderr("the bundle is for linux/arm64, and this device is linux/amd64");
     assert_eq!((site.files_of_record(), site.containers()), before);
     site.expect_runs(&V2_0_0);
     site.expect_nothing_lost(&witness);

@@ -138,9 +138,9 @@ impl Bundles {
     pub(crate) fn bundle(&self, version: &Version) -> PathBuf {
         let item = self.item(version);
         let name = format!("webmacs-update-{}-amd64.tar.gz", version.number);
-        item.make(|folder| {
+        item.make(|directory| {
             let made = self.release(version).join(&name);
-            fs::copy(&made, folder.join(&name))?;
+            fs::copy(&made, directory.join(&name))?;
             remove_old(self.cache.root());
             Ok(())
         })
@@ -178,7 +178,7 @@ impl Bundles {
         self.cache.item(&format!("bundle-{}", version.number), &recipe)
     }
 
-    /// Releases a version, and gives the folder of the bundle.
+    /// Releases a version, and gives the directory of the bundle.
     fn release(&self, version: &Version) -> PathBuf {
         static CLONE: OnceLock<Clone> = OnceLock::new();
         let clone = CLONE.get_or_init(Clone::new);
@@ -194,9 +194,9 @@ impl Bundles {
     /// A key of these tests, kept with the bundles that it signed.
     pub(crate) fn secret_key(&self) -> String {
         let item = self.cache.item("bundle-key", "1");
-        item.make(|folder| {
+        item.make(|directory| {
             let key = generate(None)?;
-            fs::write(folder.join("key"), key.secret_file())?;
+            fs::write(directory.join("key"), key.secret_file())?;
             Ok(())
         })
         .unwrap();
@@ -249,7 +249,7 @@ fn remove_old(cache: &Path) {
     for entry in fs::read_dir(cache).unwrap() {
         let path = entry.unwrap().path();
         if is_old(&path) == Some(true) {
-            // Somebody else may have removed it meanwhile.
+            // Another process may have removed it meanwhile.
             fs::remove_dir_all(path).ok();
         }
     }

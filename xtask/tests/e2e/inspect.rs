@@ -61,7 +61,7 @@ fn a_bundle_in_parts_is_the_same_bundle() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn verify_tells_good_from_bad() {
+fn verify_distinguishes_good_from_bad() {
     let product = Product::new();
     product.release(&[]);
     let key = product.public.to_string();

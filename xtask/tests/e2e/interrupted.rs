@@ -16,14 +16,14 @@ use crate::support::{
     run::{Outcome, find_program, run},
 };
 
-/// What a terminal does on Ctrl-C: the whole process group is told.
+/// What a terminal does on Ctrl-C: the whole process group gets the signal.
 fn interrupt(child: &Child) {
     signal("-INT", child);
 }
 
 fn signal(signal: &str, child: &Child) {
     let group = format!("-{}", child.id());
-    // A group that has ended already cannot be told.
+    // A group that has ended already cannot be signalled.
     run(Command::new("kill").args([signal, "--", &group]));
 }
 
@@ -43,9 +43,9 @@ fn end(product: &Product, child: Child) -> Outcome {
 }
 
 /// Files that a release writes to before it gives them their names.
-fn partial(folder: &Path) -> Vec<PathBuf> {
+fn partial(directory: &Path) -> Vec<PathBuf> {
     let is_partial = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".partial-");
-    snapshot(folder).into_keys().filter(is_partial).collect()
+    snapshot(directory).into_keys().filter(is_partial).collect()
 }
 
 /// A product with a good bundle of its last commit, and something else to release now.
@@ -116,7 +116,7 @@ fn ctrl_c_while_building_leaves_the_old_bundle() {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_killed_release_is_finished_by_the_next() {
     let (product, good) = with_good_bundle(8 << 20);
-    // Nothing can be done about SIGKILL, at whatever moment it comes.
+    // Nothing can be done about SIGKILL, at any moment.
     for moment in 1..=8 {
         let mut child = start(&product);
         thread::sleep(Duration::from_millis(moment * 200));
@@ -167,9 +167,9 @@ fn a_build_cache_that_a_killed_build_damaged_is_gone_around() {
          snapshot a does not exist: not found' >&2\nexit 1 ;;\nesac\nexec {0} \"$@\"\n",
         docker.display()
     );
-    let stand_in = programs.path().join("docker");
-    fs::write(&stand_in, script).unwrap();
-    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+    let substitute = programs.path().join("docker");
+    fs::write(&substitute, script).unwrap();
+    fs::set_permissions(&substitute, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = product.command(&["release", "1.0.0"]);
     let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap();
     let path = format!("{}:{}", programs.path().display(), path.to_str().unwrap());

@@ -53,14 +53,14 @@ fn merged_parts_give_the_same_bundles_as_one_machine() {
         merged,
         expected.iter().map(|bundle| bundle.sha256.clone()).collect::<Vec<_>>()
     );
-    // Folders do as well, in whatever order.
-    let folders = machines.each_ref().map(|machine| machine.path("target/part"));
-    let [amd64, arm64] = folders.each_ref().map(|part| part.to_str().unwrap());
+    // Directories do as well, in any order.
+    let directories = machines.each_ref().map(|machine| machine.path("target/part"));
+    let [amd64, arm64] = directories.each_ref().map(|part| part.to_str().unwrap());
     let again = product.release(&["--part", arm64, "--part", amd64]);
     assert!(again.bundles.iter().all(|bundle| bundle.unchanged), "{again:?}");
 }
 
-fn build(product: &Product, platform: &str, folder: &str) {
+fn build(product: &Product, platform: &str, directory: &str) {
     product
         .run(&[
             "build",
@@ -69,7 +69,7 @@ fn build(product: &Product, platform: &str, folder: &str) {
             "--platform",
             platform,
             "--output",
-            folder,
+            directory,
         ])
         .expect(0);
 }
@@ -93,7 +93,7 @@ fn parts_that_contradict_each_other_are_refused() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_platform_that_no_part_holds_is_told() {
+fn a_platform_that_no_part_holds_is_reported() {
     let product = Product::new();
     build(&product, "linux/amd64", "target/amd64");
     let outcome = product.run(&["release", "1.0.0", "--part", "target/amd64"]).expect(4);

@@ -62,17 +62,17 @@ impl Site {
         let releases = self.releases();
         assert_eq!(releases.len(), 1, "{releases:#?}");
         assert!(releases[0].published_at.is_some());
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mut found = Vec::new();
         for asset in &releases[0].assets {
             assert_eq!(asset.state, State::Uploaded);
             let content = self.github.world().content(asset.id).unwrap();
-            fs::write(folder.path().join(&asset.name), content).unwrap();
+            fs::write(directory.path().join(&asset.name), content).unwrap();
             found.push(asset.name.as_str());
         }
         found.sort_unstable();
         assert_eq!(found, names);
-        let checked = tool(folder.path(), "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
+        let checked = tool(directory.path(), "sha256sum", &["--check", "--strict", "SHA256SUMS"]);
         assert_eq!(checked.lines().count(), names.len() - 1, "{checked}");
         assert_eq!(self.github.violations(), Vec::<String>::new());
     }

@@ -162,7 +162,7 @@ fn a_base_image_that_is_none() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_repository_without_a_commit_and_a_folder_without_a_workspace() {
+fn a_repository_without_a_commit_and_a_directory_without_a_workspace() {
     let product = Product::new();
     fs::remove_dir_all(product.path(".git")).unwrap();
     product.git(&["init", "--quiet"]);
@@ -172,8 +172,8 @@ fn a_repository_without_a_commit_and_a_folder_without_a_workspace() {
         .says("warning: this commit has no version's tag and no version was given")
         .says("a release needs a git repository with at least one commit")
         .says("\n1 problem to fix");
-    let folder = tempfile::tempdir().unwrap();
-    run(product.command(&["check"]).current_dir(folder.path()))
+    let directory = tempfile::tempdir().unwrap();
+    run(product.command(&["check"]).current_dir(directory.path()))
         .expect(NOT_FIT)
         .says("could not find `Cargo.toml`")
         .says("hint: run this inside of a cargo workspace");
@@ -181,7 +181,7 @@ fn a_repository_without_a_commit_and_a_folder_without_a_workspace() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_folder_that_cannot_be_written_is_told_before_anything_is_built() {
+fn a_directory_that_cannot_be_written_is_reported_before_anything_is_built() {
     let released = Released::new();
     let disk = SmallDisk::on(released.product.path("dist"), "1m");
     fs::write(released.product.bundle(), "as it was").unwrap();
@@ -245,19 +245,19 @@ fn a_build_that_fails_shows_the_end_of_its_output() {
     assert!(shown.contains("\"/sharde\": not found"), "{outcome}");
 }
 
-/// A file system in memory on a folder, gone with its value.
+/// A file system in memory on a directory, gone with its value.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn on(folder: PathBuf, size: &str) -> Self {
-        fs::create_dir_all(&folder).unwrap();
+    fn on(directory: PathBuf, size: &str) -> Self {
+        fs::create_dir_all(&directory).unwrap();
         let options = format!("size={size}");
         tool(
-            &folder,
+            &directory,
             "mount",
-            &["-t", "tmpfs", "-o", &options, "tmpfs", folder.to_str().unwrap()],
+            &["-t", "tmpfs", "-o", &options, "tmpfs", directory.to_str().unwrap()],
         );
-        Self(folder)
+        Self(directory)
     }
 }
 
@@ -293,7 +293,7 @@ fn no_space_left_for_the_bundle() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn too_little_space_is_told_before_anything_is_built() {
+fn too_little_space_is_reported_before_anything_is_built() {
     let released = Released::new();
     let _disk = SmallDisk::on(released.product.path("target"), "64m");
     let outcome = released.refuses_now(
@@ -305,15 +305,15 @@ fn too_little_space_is_told_before_anything_is_built() {
     assert!(!outcome.stderr.contains("building"), "{outcome}");
 }
 
-/// A folder for `PATH` with nothing but the given scripts and links to stock programs.
-fn programs(folder: &Path, scripts: &[(&str, String)], links: &[&str]) {
+/// A directory for `PATH` with nothing but the given scripts and links to stock programs.
+fn programs(directory: &Path, scripts: &[(&str, String)], links: &[&str]) {
     for (name, text) in scripts {
-        let path = folder.join(name);
+        let path = directory.join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     for name in links {
-        std::os::unix::fs::symlink(find_program(name), folder.join(name)).unwrap();
+        std::os::unix::fs::symlink(find_program(name), directory.join(name)).unwrap();
     }
 }
 
@@ -321,11 +321,11 @@ fn programs(folder: &Path, scripts: &[(&str, String)], links: &[&str]) {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn no_docker_at_all() {
     let released = Released::new();
-    let folder = tempfile::tempdir().unwrap();
-    programs(folder.path(), &[], &["git"]);
+    let directory = tempfile::tempdir().unwrap();
+    programs(directory.path(), &[], &["git"]);
     let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
     let mut command = released.product.command(&["release", "1.0.0"]);
-    command.env("PATH", folder.path()).env("CARGO", cargo);
+    command.env("PATH", directory.path()).env("CARGO", cargo);
     released.refuses_now(
         &mut command,
         NOT_FIT,
@@ -345,7 +345,7 @@ fn an_engine_that_does_not_run() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_builder_that_nobody_made() {
+fn a_builder_that_does_not_exist() {
     let released = Released::new();
     let mut command = released
         .product
@@ -357,17 +357,17 @@ fn a_builder_that_nobody_made() {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_builder_without_arm64() {
     let released = Released::new();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     // This machine's own builder, as it is before emulation is set up.
     let docker = find_program("docker");
     let docker = docker.display();
     let script = format!(
         "#!/bin/sh\nif [ \"$1 $2\" = 'buildx inspect' ]; then {docker} \"$@\" | sed 's|, linux/arm64||'\nelse exec {docker} \"$@\"; fi\n"
     );
-    programs(folder.path(), &[("docker", script)], &["git", "sed", "sh"]);
+    programs(directory.path(), &[("docker", script)], &["git", "sed", "sh"]);
     let mut command = released.product.command(&["release", "1.0.0"]);
     let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
-    command.env("PATH", folder.path()).env("CARGO", cargo);
+    command.env("PATH", directory.path()).env("CARGO", cargo);
     released.refuses_now(
         &mut command,
         NOT_FIT,

@@ -31,9 +31,9 @@ fn product_from(registry: &Registry) -> Product {
 }
 
 fn push(registry: &Registry, name: &str, content: &str) -> bundle::Digest {
-    let folder = tempfile::tempdir().unwrap();
-    let digest = layout::write(folder.path(), &["amd64", "arm64"], &format!("{name}, {content}"));
-    registry.push(folder.path(), &format!("{name}:1"));
+    let directory = tempfile::tempdir().unwrap();
+    let digest = layout::write(directory.path(), &["amd64", "arm64"], &format!("{name}, {content}"));
+    registry.push(directory.path(), &format!("{name}:1"));
     digest
 }
 
@@ -103,12 +103,12 @@ fn vendored_images_give_the_same_bundle_without_a_network() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn a_registry_image_that_lacks_a_platform_is_told() {
+fn a_registry_image_that_lacks_a_platform_is_reported() {
     let registry = Registry::start();
     let product = product_from(&registry);
-    let folder = tempfile::tempdir().unwrap();
-    layout::write(folder.path(), &["amd64"], "for one platform only");
-    registry.push(folder.path(), "tool:1");
+    let directory = tempfile::tempdir().unwrap();
+    layout::write(directory.path(), &["amd64"], "for one platform only");
+    registry.push(directory.path(), "tool:1");
     product.run(&["lock"]).expect(0);
     product.commit("locked");
     product

@@ -183,8 +183,8 @@ fn a_moved_base_image_is_released() {
     );
     product.commit("on a base image");
     let vendor = |content: &str| {
-        let folder = product.path("dist/vendor");
-        let layout = folder.join(content);
+        let directory = product.path("dist/vendor");
+        let layout = directory.join(content);
         let digest = layout::write(&layout, &["amd64", "arm64"], content);
         let mut vendor = Vendor::default();
         vendor.insert(VendoredImage {
@@ -196,7 +196,7 @@ fn a_moved_base_image_is_released() {
             layout,
             platforms: Vec::new(),
         });
-        vendor.write(&folder).unwrap();
+        vendor.write(&directory).unwrap();
     };
     vendor("old");
     let first = product.release(&[]);

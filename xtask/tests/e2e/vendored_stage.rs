@@ -36,8 +36,8 @@ fn main() {
 fn fetch() -> &'static [u8] {
     static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("fetch.rs"), FETCH).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("fetch.rs"), FETCH).unwrap();
         let options = [
             "-O",
             "-C",
@@ -46,15 +46,15 @@ fn fetch() -> &'static [u8] {
             "strip=symbols",
             "fetch.rs",
         ];
-        tool(folder.path(), "rustc", &options);
-        fs::read(folder.path().join("fetch")).unwrap()
+        tool(directory.path(), "rustc", &options);
+        fs::read(directory.path().join("fetch")).unwrap()
     })
 }
 
-/// Writes the base image into `folder`, for this machine only.
-fn write_base(folder: &Path) -> Digest {
+/// Writes the base image into `directory`, for this machine only.
+fn write_base(directory: &Path) -> Digest {
     let host = Platform::host();
-    layout::write_program(folder, host.architecture(), "fetch", fetch())
+    layout::write_program(directory, host.architecture(), "fetch", fetch())
 }
 
 /// A product whose stage `fetched` starts from `base` and fetches from `server`.
@@ -74,9 +74,9 @@ fn product_on(base: &str, server: &Server) -> Product {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_vendored_stage_gives_the_same_bundle_without_a_network() {
     let mut registry = Registry::start();
-    let folder = tempfile::tempdir().unwrap();
-    write_base(folder.path());
-    registry.push(folder.path(), "fetch:1");
+    let directory = tempfile::tempdir().unwrap();
+    write_base(directory.path());
+    registry.push(directory.path(), "fetch:1");
     let server = Server::start("from the network\n");
     let product = product_on(&registry.reference("fetch:1"), &server);
     product.run(&["lock"]).expect(0);
@@ -122,19 +122,19 @@ fn a_vendored_stage_gives_the_same_bundle_without_a_network() {
     clone.run(&["release", VERSION, "--offline"]).expect(3).says(missing);
 }
 
-/// The folder of the one stage that is vendored.
+/// The directory of the one stage that is vendored.
 fn stages(product: &Product) -> std::path::PathBuf {
-    let mut folders = fs::read_dir(product.path("dist/vendor/stages")).unwrap();
-    folders.next().unwrap().unwrap().path()
+    let mut directories = fs::read_dir(product.path("dist/vendor/stages")).unwrap();
+    directories.next().unwrap().unwrap().path()
 }
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn what_runs_in_a_build_without_a_network_has_none() {
     let mut registry = Registry::start();
-    let folder = tempfile::tempdir().unwrap();
-    write_base(folder.path());
-    registry.push(folder.path(), "fetch:1");
+    let directory = tempfile::tempdir().unwrap();
+    write_base(directory.path());
+    registry.push(directory.path(), "fetch:1");
     let product = Product::new();
     let stage = format!(
         "FROM --platform=$BUILDPLATFORM {} AS alone\nRUN [\"/fetch\", \"alone\", \"/alone\"]\nFROM scratch AS web\n\
@@ -155,9 +155,9 @@ fn what_runs_in_a_build_without_a_network_has_none() {
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
 fn a_stale_stage_is_refused_until_it_is_vendored_again() {
     let registry = Registry::start();
-    let folder = tempfile::tempdir().unwrap();
-    write_base(folder.path());
-    registry.push(folder.path(), "fetch:1");
+    let directory = tempfile::tempdir().unwrap();
+    write_base(directory.path());
+    registry.push(directory.path(), "fetch:1");
     let server = Server::start("from the network\n");
     let base = registry.reference("fetch:1");
     let product = product_on(&base, &server);
@@ -192,7 +192,7 @@ fn a_stale_stage_is_refused_until_it_is_vendored_again() {
     registry.push(newer.path(), "fetch:1");
     product.run(&["lock"]).expect(0);
     product.commit("another base image");
-    // The image itself is stale first; somebody who brings only the image finds the stage stale.
+    // The image itself is stale first; where only the image is brought, the stage is stale.
     let list = product.path("dist/vendor/vendor.json");
     let stages = read(&list)["stages"].clone();
     vendor();
@@ -205,7 +205,7 @@ fn a_stale_stage_is_refused_until_it_is_vendored_again() {
 
 #[test]
 #[ignore = "needs Docker engines; `cargo xtask ci` runs it"]
-fn an_image_built_through_a_stage_on_a_stand_in_is_marked() {
+fn an_image_built_through_a_stage_on_a_substitute_is_marked() {
     let server = Server::start("from the network\n");
     let product = product_on("nowhere.invalid/fetch:1", &server);
     let layout = product.path("dist/vendor/images/fetch");

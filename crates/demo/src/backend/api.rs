@@ -1,6 +1,6 @@
 //! The backend's HTTP: `/health` and `/api/v1/datapoints`.
 //!
-//! Errors are JSON, `{"error": "…"}`, whatever went wrong. Reading is open, as the page is; writing needs the
+//! Errors are JSON, `{"error": "…"}`, for every failure. Reading is open, as the page is; writing needs the
 //! secret key as a bearer token where one is set.
 
 use std::sync::Arc;

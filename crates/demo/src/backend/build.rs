@@ -1,7 +1,7 @@
 //! What is decided when the backend is built: its schema revision, and faults for tests of updates.
 //!
 //! Both are arguments of the Dockerfile, read by `src/bin/backend.rs` alone: the library, and with it the other
-//! programs, are the same in every build. They let one source tree stand for several releases:
+//! programs, are the same in every build. They let one source tree represent several releases:
 //!
 //! | `DEMO_SCHEMA` | the release |
 //! |---|---|

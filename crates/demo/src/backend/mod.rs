@@ -6,7 +6,7 @@
 //! help.
 //!
 //! A reading is acknowledged (201, or 200 when it was there already) only after its commit is on disk; the
-//! connections ask for `synchronous_commit` themselves, whatever the server's configuration says.
+//! connections ask for `synchronous_commit` themselves, independent of the server's configuration.
 
 pub mod api;
 pub mod build;

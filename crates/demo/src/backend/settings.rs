@@ -63,7 +63,7 @@ fn database(environment: &Environment) -> Result<Config, EnvironmentError> {
         .connect_timeout(Duration::from_secs(3))
         .tcp_user_timeout(Duration::from_secs(10))
         .keepalives_idle(Duration::from_secs(30))
-        // An acknowledged write is a durable one, whatever the server's configuration says.
+        // An acknowledged write is a durable one, independent of the server's configuration.
         .options("-c synchronous_commit=on -c statement_timeout=15s");
     Ok(config)
 }

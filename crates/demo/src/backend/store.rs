@@ -152,7 +152,7 @@ impl Store {
                 let statement = client.prepare_cached(&insert).await?;
                 match client.query_opt(&statement, &values).await? {
                     Some(row) => Ok((true, stored(&row)?)),
-                    // Somebody's commit was first, and it is on disk: it would not be visible otherwise.
+                    // Another commit was first, and it is on disk: it would not be visible otherwise.
                     None => Ok((false, stored(&client.query_one(&select, &[id]).await?)?)),
                 }
             })

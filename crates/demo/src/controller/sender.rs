@@ -1,7 +1,7 @@
 //! Hands readings in, one after the other, each until it is acknowledged.
 //!
 //! An answer of 201 or 200 is an acknowledgement and is logged with the reading's id. 400, 409, 413 and 422
-//! say that this very reading will never be taken: it is logged and let go, or it would hold up all others.
+//! say that this very reading will never be taken: it is logged and dropped, or it would hold up all others.
 //! Everything else (no connection, no answer in time, 401, 5xx) is tried again after a pause that doubles.
 
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Sender {
         })
     }
 
-    /// Hands in whatever comes into the queue, for ever.
+    /// Sends everything that enters the queue; never returns.
     pub async fn run(&self, controller: &Controller) {
         loop {
             self.empty(controller).await;

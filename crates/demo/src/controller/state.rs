@@ -17,7 +17,7 @@ const CAPACITY: usize = 15 * 60 * sensors::COUNT;
 /// What sampler, sender and health report share.
 pub struct Controller {
     state: Mutex<ControllerState>,
-    /// Told when a reading is put into the queue.
+    /// Notified when a reading is put into the queue.
     filled: Notify,
 }
 
@@ -27,7 +27,7 @@ pub struct ControllerState {
     pub queue: Queue,
     /// Readings that were acknowledged since the start.
     pub acknowledged: u64,
-    /// Readings that the backend refused for good since the start.
+    /// Readings that the backend rejected permanently since the start.
     pub refused: u64,
     /// Why the last attempt failed, until one succeeds.
     pub last_error: Option<String>,

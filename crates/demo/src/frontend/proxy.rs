@@ -1,7 +1,7 @@
 //! Passes requests on to another service and answers back, both streamed.
 //!
 //! Of the headers, those that concern one connection only are dropped (RFC 9110, section 7.6.1), and
-//! `X-Forwarded-*` is set from what is known here, whatever the caller claims: this is the outermost proxy.
+//! `X-Forwarded-*` is set from what is known here, never from what the caller sent: this is the outermost proxy.
 //! A service that is away gives 502, one that is slow 504, both as JSON.
 
 use std::{future::Future, net::SocketAddr, pin::pin, time::Duration};

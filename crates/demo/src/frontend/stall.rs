@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_body_that_stands_still_is_ended() {
+    async fn only_a_stalled_body_is_ended() {
         let mut guard = StallGuard::new(Body::from("hello"), Duration::from_millis(50));
         assert_eq!(guard.size_hint().exact(), Some(5));
         assert_eq!(

@@ -10,7 +10,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Reads the arguments after the program's name; the error is the argument that nobody knows.
+    /// Reads the arguments after the program's name; the error is the unknown argument.
     pub(super) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let command = match arguments.next().as_deref() {
             None | Some("serve") => Self::Serve,

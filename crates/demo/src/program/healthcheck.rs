@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_unhealthy() {
+    fn no_listener_is_unhealthy() {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap()
             .local_addr()

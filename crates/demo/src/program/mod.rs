@@ -25,7 +25,7 @@ use crate::{
 /// How long open requests may take to end after a stop signal. Below Docker's 10 s until it kills.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// Why a program ended although nobody asked it to.
+/// Why a program ended without a request to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is missing or wrong.
@@ -188,15 +188,15 @@ fn start_logs(environment: &Environment) -> Result<(), EnvironmentError> {
     Ok(())
 }
 
-/// The error and its causes on one line. Some libraries tell the cause themselves; it is then not told twice.
+/// The error and its causes on one line. Some libraries include the cause in their message; it is then not repeated.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.ends_with(&told) {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
             text.push_str(": ");
-            text.push_str(&told);
+            text.push_str(&message);
         }
         cause = error.source();
     }
@@ -211,7 +211,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn report(message: &str) {
-    // Nobody can be told that standard error is closed.
+    // A closed standard error cannot be reported anywhere.
     let _ = writeln!(io::stderr().lock(), "error: {message}");
 }
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_reported_once() {
         let cause = |text, source| Some(Box::new(Layer { text, source }));
         let error = Layer {
             text: "no answer",

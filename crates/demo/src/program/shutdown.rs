@@ -1,4 +1,4 @@
-//! The wish to stop, from a signal to everybody who has to know.
+//! Shutdown on a signal, for every part of a program.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use tokio::{
 };
 use tracing::info;
 
-/// Tells all who hold a clone that the program is to end.
+/// Notifies every clone that the program is to end.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    wish: watch::Receiver<bool>,
+    requested: watch::Receiver<bool>,
 }
 
 impl Shutdown {
@@ -22,7 +22,7 @@ impl Shutdown {
     pub(super) fn on_signals() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let (tell, wish) = watch::channel(false);
+        let (sender, requested) = watch::channel(false);
         tokio::spawn(async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -30,14 +30,14 @@ impl Shutdown {
             };
             info!(signal = name, "stopping");
             // Without receivers the program has already ended.
-            let _ = tell.send(true);
+            let _ = sender.send(true);
         });
-        Ok(Self { wish })
+        Ok(Self { requested })
     }
 
     /// Waits until the program is to end.
     pub async fn requested(mut self) {
-        // An error means that the sender is gone, and it goes only after it has told.
-        let _ = self.wish.wait_for(|wish| *wish).await;
+        // An error means that the sender is dropped, which happens only after it has sent.
+        let _ = self.requested.wait_for(|requested| *requested).await;
     }
 }

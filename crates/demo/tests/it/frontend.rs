@@ -69,7 +69,7 @@ fn the_page_needs_nothing_from_elsewhere_and_says_so() {
 }
 
 #[test]
-fn calls_reach_the_backend_and_its_absence_is_told() {
+fn calls_reach_the_backend_and_its_absence_is_reported() {
     let postgres = Postgres::start();
     let port = free_port();
     let frontend = frontend(port);

@@ -1,4 +1,4 @@
-//! A private PostgreSQL cluster per test, in a temporary folder, on a port of its own.
+//! A private PostgreSQL cluster per test, in a temporary directory, on a port of its own.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ const PASSWORD: &str = "pass word'\"";
 /// A cluster with the user and the database `webmacs`; ends when it is dropped.
 pub(crate) struct Postgres {
     bin: PathBuf,
-    folder: TempDir,
+    directory: TempDir,
     port: u16,
     server: Option<Child>,
 }
@@ -27,11 +27,11 @@ impl Postgres {
     pub(crate) fn start() -> Self {
         let mut postgres = Self {
             bin: programs(),
-            folder: folder(),
+            directory: directory(),
             port: free_port(),
             server: None,
         };
-        let password = postgres.folder.path().join("password");
+        let password = postgres.directory.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
         fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
         let made = postgres
@@ -66,7 +66,7 @@ impl Postgres {
         let log = fs::File::options()
             .create(true)
             .append(true)
-            .open(self.folder.path().join("log"))
+            .open(self.directory.path().join("log"))
             .unwrap();
         let server = self
             .unprivileged("postgres")
@@ -83,7 +83,7 @@ impl Postgres {
             // The backend must ask for durable commits itself.
             .args(["-c", "synchronous_commit=off"])
             .arg("-c")
-            .arg(format!("unix_socket_directories={}", self.folder.path().display()))
+            .arg(format!("unix_socket_directories={}", self.directory.path().display()))
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -150,7 +150,7 @@ impl Postgres {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.directory.path().join("data")
     }
 
     /// PostgreSQL refuses to run as root, so root becomes another user for it.
@@ -181,22 +181,22 @@ fn other_user() -> Option<&'static str> {
     (id == b"0\n").then_some("postgres")
 }
 
-fn folder() -> TempDir {
-    let folder = tempfile::Builder::new().prefix("webmacs-test-").tempdir().unwrap();
+fn directory() -> TempDir {
+    let directory = tempfile::Builder::new().prefix("webmacs-test-").tempdir().unwrap();
     if let Some(user) = other_user() {
         assert!(
             Command::new("chown")
                 .arg(user)
-                .arg(folder.path())
+                .arg(directory.path())
                 .status()
                 .unwrap()
                 .success()
         );
     }
-    folder
+    directory
 }
 
-/// The folder of the newest PostgreSQL's programs, where Debian puts them.
+/// The directory of the newest PostgreSQL's programs, where Debian puts them.
 fn programs() -> PathBuf {
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     fs::read_dir("/usr/lib/postgresql")

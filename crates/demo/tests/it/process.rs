@@ -10,7 +10,7 @@ use std::{
 
 use crate::{eventually, http, http::Answer};
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -116,7 +116,7 @@ impl Repository {
             .collect()
     }
 
-    /// Publishes a draft, as somebody does on the web page.
+    /// Publishes a draft, as a person does on the web page.
     ///
     /// # Panics
     ///

@@ -94,7 +94,7 @@ fn a_download_is_cut_or_damaged() {
 }
 
 #[test]
-fn somebody_else_acts_meanwhile() {
+fn another_client_acts_meanwhile() {
     let github = github();
     let release = github.world().add_draft(REPOSITORY, draft("v1.0.0"), &[]);
     let by_hand = Effect::meanwhile(move |world| {

@@ -34,7 +34,7 @@ fn an_address_has_so_many_requests_an_hour() {
 }
 
 #[test]
-fn who_creates_too_fast_is_told_to_wait() {
+fn creating_too_fast_has_to_wait() {
     let github = github();
     github.world().limits.creating = 1;
     let create = || {

@@ -17,7 +17,7 @@ fn a_release_is_drafted_filled_and_published() {
     let digest = "sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
     assert_eq!(asset.json()["digest"], digest);
 
-    // Until it is published, nobody else sees it, and its tag does not lead to it.
+    // Until it is published, no one else sees it, and its tag does not lead to it.
     assert_eq!(call(&github, "GET", "/releases/tags/v1.0.0", &[WRITE], "").status, 404);
     assert_eq!(call(&github, "GET", "/releases", &[READ], "").json(), json!([]));
     assert_eq!(call(&github, "GET", &format!("/releases/{id}"), &[], "").status, 404);
@@ -133,7 +133,7 @@ fn an_immutable_release_stays_as_it_is() {
         "PATCH",
         &format!("/releases/{release}"),
         &[WRITE],
-        r#"{"body":"mended"}"#,
+        r#"{"body":"fixed"}"#,
     );
     assert_eq!((notes.status, &notes.json()["immutable"]), (200, &json!(true)));
     // Even when it is deleted, its tag cannot carry another release.

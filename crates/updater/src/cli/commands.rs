@@ -210,10 +210,10 @@ fn diagnose(config: &Config, version: Option<&semver::Version>) -> Result<()> {
 }
 
 fn trusted(config: &Config, command: Trust) -> Result<()> {
-    let folder = config.trusted_keys();
+    let directory = config.trusted_keys();
     match command {
         Trust::List(Json { json }) => {
-            let keys = trust::read(&folder)?;
+            let keys = trust::read(&directory)?;
             if json {
                 let keys: Vec<_> = keys
                     .keys()
@@ -231,8 +231,8 @@ fn trusted(config: &Config, command: Trust) -> Result<()> {
         }
         Trust::Add { key } => {
             let key = trust::parse(&key)?;
-            noted(config, "trust", key.id(), || trust::add(&folder, &key))
+            noted(config, "trust", key.id(), || trust::add(&directory, &key))
         }
-        Trust::Remove { id } => noted(config, "trust no longer", &id, || trust::remove(&folder, &id)),
+        Trust::Remove { id } => noted(config, "trust no longer", &id, || trust::remove(&directory, &id)),
     }
 }

@@ -24,7 +24,7 @@ Examples:
   sudo updater install webmacs-update-2.1.0.tar.gz --trust webmacs.pub
 
 `install.sh` checks the updater in the bundle, then calls this with the keys that it carries. Running it again keeps
-credentials and data, and mends what was damaged.";
+credentials and data, and repairs what was damaged.";
 
 /// The arguments of `updater install`.
 #[derive(Debug, Args)]
@@ -38,20 +38,20 @@ pub(super) struct InstallArguments {
     /// Where no key is known: trust the one that the bundle itself brings. It is shown; compare it
     #[arg(long)]
     trust_on_first_use: bool,
-    /// Where no key is known: install a bundle that nobody vouches for, and those that follow
+    /// Where no key is known: accept this bundle unsigned, and later ones
     #[arg(long)]
     allow_unsigned: bool,
     /// Accept a version older than the one that is installed
     #[arg(long)]
     allow_downgrade: bool,
-    /// The product's folder [default: /opt/PRODUCT]
-    #[arg(long, value_name = "FOLDER")]
+    /// The product's directory [default: /opt/PRODUCT]
+    #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// The configuration's folder [default: /etc/PRODUCT]
-    #[arg(long, value_name = "FOLDER")]
+    /// The configuration's directory [default: /etc/PRODUCT]
+    #[arg(long, value_name = "DIR")]
     etc: Option<PathBuf>,
-    /// The folder of the updater's records [default: /var/lib/PRODUCT-updater]
-    #[arg(long, value_name = "FOLDER")]
+    /// The updater's state directory [default: /var/lib/PRODUCT-updater]
+    #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The Docker engine, unix://…; one that is named is not installed [default: $DOCKER_HOST, else the usual socket]
     #[arg(long, value_name = "HOST")]

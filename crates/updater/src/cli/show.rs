@@ -81,7 +81,7 @@ pub(super) fn status(status: &Status) -> String {
             writeln!(out, "  error      {}", indented(error)).ok();
         }
         if *phase == Phase::Stuck {
-            writeln!(out, "  hint       mend what the error names, then `updater retry`").ok();
+            writeln!(out, "  hint       fix what the error names, then `updater retry`").ok();
         }
     }
     for download in &status.downloads {
@@ -139,7 +139,7 @@ pub(super) fn plan(plan: &Plan) -> String {
     writeln!(out, "{current} → {}", plan.version).ok();
     match &plan.signed_by {
         Some(id) => writeln!(out, "  signed by  {id} (trusted)"),
-        None => writeln!(out, "  signed by  nobody who is trusted"),
+        None => writeln!(out, "  signed by  no trusted key"),
     }
     .ok();
     writeln!(out, "  load       {} bytes", plan.bytes_to_send).ok();
@@ -151,8 +151,8 @@ pub(super) fn plan(plan: &Plan) -> String {
     match plan.expected_downtime_seconds {
         Some(seconds) if plan.gated => writeln!(
             out,
-            "  downtime   about {seconds} s or more, from before the migration until the new version has stayed healthy: the old \
-             one could not read the data"
+            "  downtime   about {seconds} s or more, from before the migration until the target version has stayed healthy: \
+             the previous one could not read the data"
         ),
         Some(seconds) => writeln!(out, "  downtime   about {seconds} s for what restarts"),
         None => writeln!(out, "  downtime   of what restarts, as long as it takes to start"),

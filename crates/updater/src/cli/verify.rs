@@ -250,7 +250,7 @@ impl Report {
         match (&self.signed_by, &self.unverified_signature_of) {
             (Some(id), _) => writeln!(out, "  signed by  {id} (trusted)")?,
             (None, Some(id)) => writeln!(out, "  signed by  {id} (NOT VERIFIED)")?,
-            (None, None) => writeln!(out, "  signed by  nobody")?,
+            (None, None) => writeln!(out, "  signed by  no key")?,
         }
         writeln!(out, "  made       {}", self.created_at)?;
         if let Some(commit) = &self.commit {

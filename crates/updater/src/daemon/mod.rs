@@ -88,7 +88,7 @@ pub fn run(
     board.rest();
     drop(starting);
     // Only now: a boot that waits for us shall find the device in order.
-    tell(&[NotifyState::Ready, NotifyState::Status("waiting for bundles")]);
+    report_state(&[NotifyState::Ready, NotifyState::Status("waiting for bundles")]);
     let ready = Instant::now();
     let mut on_trial = true;
     let _watcher = watch(config, events, progress);
@@ -186,7 +186,7 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
             };
             request.answer(Ok(()));
             let Some(begun) = begun else { return Ok(()) };
-            tell(&[NotifyState::Status("applying what was asked for")]);
+            report_state(&[NotifyState::Status("applying what was asked for")]);
             // How it ended is in the record, where the client looks.
             match updater.finish(begun) {
                 Err(error @ Error::Store(_)) => Err(error),
@@ -197,7 +197,7 @@ pub(crate) fn serve(device: &Device<'_>) -> Result<()> {
                 Ok(_) => Ok(()),
             }
         });
-        tell(&[NotifyState::Status("waiting for bundles")]);
+        report_state(&[NotifyState::Status("waiting for bundles")]);
         match (done, waiting) {
             (Err(error), Some(request)) => request.answer(Err(error)),
             (done, _) => done?,
@@ -221,7 +221,7 @@ pub(crate) fn turn(device: &Device<'_>, dropped: &mut DropDirectory) -> Result<(
         if let Some(stuck) = updater.store.stuck()? {
             return Err(Error::Stuck(stuck.error.unwrap_or_default()));
         }
-        tell(&[NotifyState::Status("applying a bundle")]);
+        report_state(&[NotifyState::Status("applying a bundle")]);
         for (path, outcome) in updater.take_in(dropped)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match outcome {
@@ -230,7 +230,7 @@ pub(crate) fn turn(device: &Device<'_>, dropped: &mut DropDirectory) -> Result<(
             }
         }
         automatic::apply_what_is_due(updater)?;
-        tell(&[NotifyState::Status("waiting for bundles")]);
+        report_state(&[NotifyState::Status("waiting for bundles")]);
         Ok(())
     })
 }
@@ -252,8 +252,8 @@ fn wait_for_engine(engine: &dyn ContainerEngine, progress: &dyn Progress, heartb
             progress.note(&format!("waiting for the Docker engine: {error}"));
             said = true;
         }
-        // Starting takes as long as the engine does; the service manager is told so.
-        tell(&[NotifyState::ExtendTimeoutUsec(60_000_000)]);
+        // Starting takes as long as the engine does; the service manager is notified of that.
+        report_state(&[NotifyState::ExtendTimeoutUsec(60_000_000)]);
         heartbeat.beat();
         thread::sleep(Duration::from_secs(2));
     }
@@ -261,11 +261,11 @@ fn wait_for_engine(engine: &dyn ContainerEngine, progress: &dyn Progress, heartb
 
 /// A watch on `updates/`; none where the system has none, and then the regular look is enough.
 fn watch(config: &Config, events: mpsc::Sender<()>, progress: &dyn Progress) -> Option<notify::RecommendedWatcher> {
-    let tell = move |_: notify::Result<notify::Event>| {
+    let on_event = move |_: notify::Result<notify::Event>| {
         // The receiver lives as long as the daemon.
         events.send(()).ok();
     };
-    let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
         watcher.watch(&config.updates(), RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
@@ -281,7 +281,7 @@ fn watch(config: &Config, events: mpsc::Sender<()>, progress: &dyn Progress) -> 
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn report_state(state: &[NotifyState<'_>]) {
     // Without a service manager there is no receiver.
     sd_notify::notify(state).ok();
 }
@@ -319,12 +319,12 @@ impl Heartbeat {
                         .saturating_sub(Duration::from_secs(last.load(Ordering::Relaxed)));
                     let busy = busy.load(Ordering::Relaxed);
                     if busy || silent < STALLED {
-                        tell(&[NotifyState::Watchdog]);
+                        report_state(&[NotifyState::Watchdog]);
                     }
                     if busy {
                         // An interrupted update is finished before we are ready, and takes what it takes.
                         let microseconds = u32::try_from(period.as_micros()).unwrap_or(u32::MAX);
-                        tell(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+                        report_state(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
                     }
                     thread::sleep(period / 2);
                 }

@@ -51,7 +51,7 @@ struct Memory {
     limit: Option<Limit>,
 }
 
-/// GitHub's wish not to be asked.
+/// A rate limit that GitHub imposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Limit {
     /// Since when, in seconds of Unix time by our clock.

@@ -351,8 +351,8 @@ mod tests {
 
     #[test]
     fn a_token_that_others_can_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
         fs::write(&path, "secret\n").unwrap();
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         mode(0o640);
@@ -373,8 +373,8 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
         fs::write(&path, "no certificate").unwrap();
         assert!(read_certificates(&path).is_err());
     }

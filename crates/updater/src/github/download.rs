@@ -280,8 +280,8 @@ impl GitHub<'_> {
 
     /// Whether the rest of the files fits on the disk.
     fn expect_space(&self, store: &Store, id: i64) -> Result<()> {
-        let folder = self.config.downloads();
-        let free = files::free_bytes(&folder).map_err(Error::io("measure", &folder))?;
+        let directory = self.config.downloads();
+        let free = files::free_bytes(&directory).map_err(Error::io("measure", &directory))?;
         let mut needed: u64 = 0;
         for download in store.download(id)? {
             // With what was reserved when it was begun before ([`Fetch::run`]), which is not free any more.
@@ -292,7 +292,7 @@ impl GitHub<'_> {
             return Err(Error::refused(
                 format!(
                     "the download needs {needed} more bytes, and {} has {free}, of which {WATERMARK} must stay free",
-                    folder.display()
+                    directory.display()
                 ),
                 format!("make room there, then: updater download {}", store.update(id)?.version),
             ));
@@ -375,7 +375,7 @@ pub(crate) fn goes_on(error: &Error) -> bool {
 /// # Errors
 /// The directory or the record cannot be used.
 pub(crate) fn clean(config: &Config, store: &Store) -> Result<()> {
-    let folder = config.downloads();
+    let directory = config.downloads();
     let mut needed = BTreeSet::new();
     for update in store.updates()? {
         if update.state.phase.is_over() && update.bundle.is_some() {
@@ -387,13 +387,13 @@ pub(crate) fn clean(config: &Config, store: &Store) -> Result<()> {
                 .into_iter()
                 .map(|download| download.file.name),
         );
-        if let Some(bundle) = update.bundle.filter(|bundle| bundle.starts_with(&folder)) {
+        if let Some(bundle) = update.bundle.filter(|bundle| bundle.starts_with(&directory)) {
             let names = bundle_files::all(&bundle)?.into_iter();
             needed.extend(names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
         }
     }
-    for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
-        let path = entry.map_err(Error::io("read", &folder))?.path();
+    for entry in fs::read_dir(&directory).map_err(Error::io("read", &directory))? {
+        let path = entry.map_err(Error::io("read", &directory))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !needed.contains(name.trim_start_matches(files::TEMPORARY)) {
             files::remove(&path)?;

@@ -40,7 +40,7 @@ pub enum Fault {
     #[error("GitHub knows no {0}")]
     NotFound(String),
     /// What came is not what GitHub says that it sends.
-    #[error("GitHub's answer makes no sense: {0}")]
+    #[error("GitHub's answer is invalid: {0}")]
     Unreadable(String),
     /// An address that is not asked.
     #[error("{0} is not asked: only encrypted addresses are")]
@@ -110,7 +110,7 @@ impl Fault {
         }
     }
 
-    /// What an answer means that is none of success.
+    /// The fault that an error response stands for.
     pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], what: &str) -> Self {
         let text = || describe(status, body);
         match status.as_u16() {
@@ -125,7 +125,7 @@ impl Fault {
     /// What an error of the connection means. `stall` is how long nothing may come.
     pub(crate) fn of_connection(error: &reqwest::Error, stall: Duration) -> Self {
         let why = match error.url().and_then(|url| url.host_str()) {
-            Some(host) if is_lookup(error) => format!("nobody knows where {host} is"),
+            Some(host) if is_lookup(error) => format!("{host} cannot be resolved"),
             _ => cause(error),
         };
         debug!(causes = causes(error), "the connection failed: {why}");

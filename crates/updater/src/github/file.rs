@@ -39,7 +39,7 @@ pub(crate) struct Fetch<'a> {
 }
 
 /// What is known of the file while it comes.
-struct Sofar {
+struct PartialFile {
     file: File,
     hasher: Hasher,
     etag: Option<String>,
@@ -53,15 +53,15 @@ impl Fetch<'_> {
     /// # Errors
     /// What GitHub, the connection or the disk do; what has come until then is kept. The download was cancelled.
     pub(crate) fn run(&mut self, download: &Download, path: &Path) -> Result<()> {
-        let mut sofar = self.what_is_here(download, path)?;
-        if sofar.hasher.length() < download.file.size {
-            reserve(&sofar.file, sofar.recorded, download.file.size).map_err(Error::io("make room for", path))?;
-            let fetched = self.rest(download, path, &mut sofar);
+        let mut partial = self.what_is_here(download, path)?;
+        if partial.hasher.length() < download.file.size {
+            reserve(&partial.file, partial.recorded, download.file.size).map_err(Error::io("make room for", path))?;
+            let fetched = self.rest(download, path, &mut partial);
             // Also what came before a failure counts.
-            let kept = self.keep(path, &mut sofar);
+            let kept = self.keep(path, &mut partial);
             fetched.and(kept)?;
         }
-        let judged = resume::judge(&download.file, sofar.hasher.finish());
+        let judged = resume::judge(&download.file, partial.hasher.finish());
         if judged.is_err() {
             // From the beginning, the next time.
             self.record(0, None)?;
@@ -70,7 +70,7 @@ impl Fetch<'_> {
     }
 
     /// Cuts off what was not recorded, and hashes the rest.
-    fn what_is_here(&mut self, download: &Download, path: &Path) -> Result<Sofar> {
+    fn what_is_here(&mut self, download: &Download, path: &Path) -> Result<PartialFile> {
         let open = || {
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
@@ -90,7 +90,7 @@ impl Fetch<'_> {
             hasher.update(&buffer[..count]);
             self.progress.advance(count as u64);
         }
-        Ok(Sofar {
+        Ok(PartialFile {
             file,
             hasher,
             etag: download.etag.clone(),
@@ -98,16 +98,16 @@ impl Fetch<'_> {
         })
     }
 
-    fn rest(&mut self, download: &Download, path: &Path, sofar: &mut Sofar) -> Result<()> {
+    fn rest(&mut self, download: &Download, path: &Path, partial: &mut PartialFile) -> Result<()> {
         let client = Client::new(self.github.settings, self.github.patience)?;
         let place = Place {
-            at: sofar.recorded,
-            etag: sofar.etag.clone(),
+            at: partial.recorded,
+            etag: partial.etag.clone(),
         };
         let mut coming = client.file(&download.file, &place)?;
-        if coming.from < sofar.recorded {
+        if coming.from < partial.recorded {
             self.record(0, None)?;
-            *sofar = self.what_is_here(
+            *partial = self.what_is_here(
                 &Download {
                     at: 0,
                     ..download.clone()
@@ -115,37 +115,37 @@ impl Fetch<'_> {
                 path,
             )?;
         }
-        sofar.etag.clone_from(&coming.etag);
+        partial.etag.clone_from(&coming.etag);
         self.progress
             .begin(&format!("downloading {}", download.file.name), Some(download.file.size));
-        self.progress.advance(sofar.recorded);
+        self.progress.advance(partial.recorded);
         while let Some(chunk) = coming.next()? {
             let chunk = chunk.as_ref();
-            if sofar.hasher.length() + chunk.len() as u64 > download.file.size {
+            if partial.hasher.length() + chunk.len() as u64 > download.file.size {
                 return Err(changed(download));
             }
-            sofar.file.write_all(chunk).map_err(Error::io("write", path))?;
-            sofar.hasher.update(chunk);
+            partial.file.write_all(chunk).map_err(Error::io("write", path))?;
+            partial.hasher.update(chunk);
             self.progress.advance(chunk.len() as u64);
-            if sofar.hasher.length() - sofar.recorded >= STEP {
-                self.keep(path, sofar)?;
+            if partial.hasher.length() - partial.recorded >= STEP {
+                self.keep(path, partial)?;
             }
         }
-        if sofar.hasher.length() < download.file.size {
+        if partial.hasher.length() < download.file.size {
             return Err(Fault::CutOff("it ended too early".to_owned()).into());
         }
         Ok(())
     }
 
     /// Brings what has come to the disk, and records it.
-    fn keep(&mut self, path: &Path, sofar: &mut Sofar) -> Result<()> {
-        let length = sofar.hasher.length();
-        if length > sofar.recorded {
-            sofar.file.sync_data().map_err(Error::io("write", path))?;
+    fn keep(&mut self, path: &Path, partial: &mut PartialFile) -> Result<()> {
+        let length = partial.hasher.length();
+        if length > partial.recorded {
+            partial.file.sync_data().map_err(Error::io("write", path))?;
             crash::point("download synced");
-            self.record(length, sofar.etag.as_deref())?;
+            self.record(length, partial.etag.as_deref())?;
             crash::point("download recorded");
-            sofar.recorded = length;
+            partial.recorded = length;
         }
         Ok(())
     }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_make_it_rarer_and_an_answer_mends_it() {
+    fn failures_make_it_rarer_and_an_answer_resets_it() {
         let mut schedule = Schedule::start(DAY, None, NOW, 0);
         let waits: Vec<u64> = (0..9)
             .map(|_| {

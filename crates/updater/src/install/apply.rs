@@ -1,4 +1,4 @@
-//! What the bundle becomes on this device: a first installation, an update, or what was there already, mended.
+//! What the bundle becomes on this device: a first installation, an update, or what was there already, repaired.
 //!
 //! ```text
 //! nothing is recorded, and someone installed the product with Compose    adopted, then updated
@@ -35,7 +35,7 @@ pub(super) struct Outcome {
 /// Makes the bundle's version the one that runs.
 ///
 /// # Errors
-/// What [`Updater::apply`] gives; what is installed cannot be mended.
+/// What [`Updater::apply`] gives; what is installed cannot be repaired.
 pub(super) fn apply(
     means: Means<'_>,
     lock: Lock,
@@ -56,8 +56,8 @@ pub(super) fn apply(
     let from = current.as_ref().map(|release| release.version.clone());
     if let Some(current) = &current {
         if current.manifest_digest == Some(bundle.manifest_digest()) {
-            let mended = mend(&mut updater, current, Some(&mut bundle))?;
-            report.made.extend(mended);
+            let repaired = repair(&mut updater, current, Some(&mut bundle))?;
+            report.made.extend(repaired);
             let outcome = Outcome {
                 version,
                 from: None,
@@ -75,7 +75,7 @@ pub(super) fn apply(
                 .as_ref()
                 .and_then(|path| updater.open_path(path).ok())
                 .filter(|bundle| current.manifest_digest == Some(bundle.manifest_digest()));
-            mend(&mut updater, current, own.as_mut())?;
+            repair(&mut updater, current, own.as_mut())?;
         }
     }
     // It was verified a moment ago, from this very file.
@@ -103,10 +103,10 @@ fn is_down(engine: &dyn ContainerEngine, config: &Config, current: &Release) -> 
 }
 
 /// Puts an installed release in order: its images, its files, its services. What was not as it should be.
-fn mend(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle>) -> Result<Vec<String>> {
-    let mut mended = load_missing(updater, current, bundle)?;
+fn repair(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle>) -> Result<Vec<String>> {
+    let mut repaired = load_missing(updater, current, bundle)?;
     let question = Question::about(updater.config, current)?;
-    let healthy = mended.is_empty()
+    let healthy = repaired.is_empty()
         && updater.config.compose().is_file()
         && updater.config.env().is_file()
         && health::is_healthy(updater.engine, &question);
@@ -117,9 +117,9 @@ fn mend(updater: &mut Updater<'_>, current: &Release, bundle: Option<&mut Bundle
         progress.note(&text);
     })?;
     if !healthy {
-        mended.push(format!("{} {} runs again", updater.config.product, current.version));
+        repaired.push(format!("{} {} runs again", updater.config.product, current.version));
     }
-    Ok(mended)
+    Ok(repaired)
 }
 
 /// Loads the images of a release that were removed.

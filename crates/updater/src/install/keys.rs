@@ -91,7 +91,7 @@ pub(super) fn open(
             Ok((verify(again, &Trust::Keys(&keys), &advance)?, vec![key]))
         }
         Choice::Unsigned => {
-            progress.note("warning: nobody vouches for this bundle, nor for those that follow");
+            progress.note("warning: no trusted key verifies this bundle, nor those that follow");
             Ok((verify(source, &Trust::Unsigned, &advance)?, Vec::new()))
         }
     }

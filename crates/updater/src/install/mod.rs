@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Every step finds out what is there and adds what is missing, so running it twice keeps credentials and data, and a
-//! second run mends what was damaged. Another version that is installed already is updated through the engine, with
+//! second run repairs what was damaged. Another version that is installed already is updated through the engine, with
 //! backup and undoing. [`mod@uninstall`] takes everything away again, and leaves the data.
 //!
 //! What it deliberately does not do: install anything that is there in another version, configure Docker, open ports.

@@ -29,9 +29,9 @@ pub(super) fn refuse(config: &Config, system: &System) -> Result<()> {
         return Ok(());
     }
     match system
-        .unit_folders()
+        .unit_directories()
         .iter()
-        .find_map(|folder| native_unit(folder, config))
+        .find_map(|directory| native_unit(directory, config))
     {
         None => Ok(()),
         Some(unit) => Err(Error::refused(
@@ -46,9 +46,9 @@ pub(super) fn refuse(config: &Config, system: &System) -> Result<()> {
     }
 }
 
-/// A service of the product in `folder` that runs something else than Docker.
-fn native_unit(folder: &Path, config: &Config) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?;
+/// A service of the product in `directory` that runs something else than Docker.
+fn native_unit(directory: &Path, config: &Config) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?;
     let mut units: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
@@ -78,12 +78,12 @@ mod tests {
 
     #[test]
     fn a_service_without_docker_and_without_a_compose_file_is_native() {
-        let folder = tempfile::tempdir().unwrap();
-        let system = System::in_folder(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let system = System::in_directory(directory.path());
         let mut config = Config::for_product(&"app".parse().unwrap());
-        config.folder = folder.path().join("opt/app");
+        config.folder = directory.path().join("opt/app");
         fs::create_dir_all(&config.folder).unwrap();
-        let units = &system.unit_folders()[0];
+        let units = &system.unit_directories()[0];
         fs::create_dir_all(units).unwrap();
         refuse(&config, &system).unwrap();
 

@@ -78,7 +78,7 @@ fn expect_plain(path: &Path) -> Result<()> {
     match path.to_str() {
         Some(text) if text.chars().all(plain) && path.parent().is_some() => Ok(()),
         _ => Err(Error::refused(
-            format!("{} is no folder to install into", path.display()),
+            format!("cannot install into {}", path.display()),
             "a path of letters, digits and ._-+@",
         )),
     }

@@ -17,11 +17,11 @@ const STICKY: u32 = 0o1000;
 
 /// The directories, each with the permissions of what is in it. What is there is left as a person may have changed it, but
 /// that `updates/` is sticky.
-pub(super) fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<()> {
+pub(super) fn make_directories(config: &Config, report: &mut Report<'_>) -> Result<()> {
     config.refuse_links()?;
-    for (folder, mode) in [
+    for (directory, mode) in [
         (config.folder.clone(), 0o755),
-        (config.folder.join(program::FOLDER), 0o755),
+        (config.folder.join(program::DIRECTORY), 0o755),
         // A group may be given the right to drop bundles: `chgrp`. Sticky: but not to put others in these directories' place.
         (config.updates(), 0o775 | STICKY),
         (config.applied(), 0o755),
@@ -32,7 +32,7 @@ pub(super) fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<(
         (config.state.clone(), 0o700),
         (config.etc.clone(), 0o755),
     ] {
-        make(&folder, mode, report)?;
+        make(&directory, mode, report)?;
     }
     // One that was made before it was so.
     let updates = config.updates();
@@ -41,20 +41,20 @@ pub(super) fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<(
     if mode & STICKY == 0 {
         set_mode(&updates, mode | STICKY)?;
         report.made(format!(
-            "{} is sticky: nobody removes what is another's",
+            "{} is sticky: users remove only their own files",
             updates.display()
         ));
     }
     config.make_folders()
 }
 
-pub(super) fn make(folder: &Path, mode: u32, report: &mut Report<'_>) -> Result<()> {
-    if folder.is_dir() {
+pub(super) fn make(directory: &Path, mode: u32, report: &mut Report<'_>) -> Result<()> {
+    if directory.is_dir() {
         return Ok(());
     }
-    files::make_folder(folder)?;
-    set_mode(folder, mode)?;
-    report.made(format!("{}", folder.display()));
+    files::make_folder(directory)?;
+    set_mode(directory, mode)?;
+    report.made(format!("{}", directory.display()));
     Ok(())
 }
 
@@ -75,10 +75,10 @@ pub(super) fn configure(
         config.write()?;
         report.made(format!("{}", place.display()));
     }
-    let folder = config.trusted_keys();
-    let pinned = trust::read(&folder)?;
+    let directory = config.trusted_keys();
+    let pinned = trust::read(&directory)?;
     for key in keys.iter().filter(|key| !pinned.keys().contains(key)) {
-        trust::add(&folder, key)?;
+        trust::add(&directory, key)?;
         report.made(format!("bundles signed by {} are accepted", key.id()));
     }
     Ok(())

@@ -19,7 +19,7 @@ use device::{
 };
 
 /// The program's directory in the product's.
-pub(super) const FOLDER: &str = "bin";
+pub(super) const DIRECTORY: &str = "bin";
 
 /// The running program, even if its file was replaced.
 const RUNNING: &str = "/proc/self/exe";

@@ -44,7 +44,7 @@ pub struct Installed {
     pub updates_page: Option<String>,
     /// The IDs of the keys whose bundles are accepted from now on.
     pub trusted_keys: Vec<String>,
-    /// What was made or mended.
+    /// What was made or repaired.
     pub made: Vec<String>,
     /// What a person should know or do.
     pub notes: Vec<String>,
@@ -62,7 +62,7 @@ struct Prepared {
     keys: Vec<PublicKey>,
 }
 
-/// Installs a bundle, or mends or updates what is installed.
+/// Installs a bundle, or repairs or updates what is installed.
 ///
 /// # Errors
 /// Not root; the bundle is refused, or no trusted key has signed it; a native installation is in the way; Docker
@@ -169,7 +169,7 @@ fn install(
         path,
         keys,
     } = prepared;
-    prepare::make_folders(&config, &mut report)?;
+    prepare::make_directories(&config, &mut report)?;
     prepare::configure(&config, bundle.manifest().github.as_ref(), &keys, &mut report)?;
     program::install(&config, system, &mut report)?;
     let permissions = Permissions {

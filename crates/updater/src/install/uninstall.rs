@@ -94,7 +94,7 @@ pub(crate) fn uninstall_with(
         let units = units::remove(config, system)?;
         done.removed.extend(units.iter().map(|path| path.display().to_string()));
     }
-    remove(config.folder.join(program::FOLDER), &mut done)?;
+    remove(config.folder.join(program::DIRECTORY), &mut done)?;
     remove_files_of_record(config, &store, &mut done)?;
     crash::point("files removed");
     if options.purge_data {
@@ -115,8 +115,8 @@ pub(crate) fn uninstall_with(
     ] {
         remove(path, &mut done)?;
     }
-    for folder in [&config.etc, &config.folder] {
-        remove_if_empty(folder, &mut done)?;
+    for directory in [&config.etc, &config.folder] {
+        remove_if_empty(directory, &mut done)?;
     }
     drop(lock);
     Ok(done)
@@ -133,7 +133,7 @@ fn remove_containers(
     if !config.compose().is_file() {
         // An uninstallation that was interrupted, or data that is to go now: the release has its own copy.
         match &current {
-            Some(current) if current.folder.as_ref().is_some_and(|folder| folder.is_dir()) => {
+            Some(current) if current.folder.as_ref().is_some_and(|directory| directory.is_dir()) => {
                 release::put_in_place(config, current)?;
             }
             _ => return Ok(()),
@@ -189,11 +189,11 @@ fn remove_files_of_record(config: &Config, store: &Store, done: &mut Uninstalled
             remove(path.clone(), done)?;
             // Its directories too, as far as nothing else is in them.
             let mut above = path.parent().map(PathBuf::from);
-            while let Some(folder) = above.filter(|folder| *folder != config.folder) {
-                if !remove_if_empty(&folder, done)? {
+            while let Some(directory) = above.filter(|directory| *directory != config.folder) {
+                if !remove_if_empty(&directory, done)? {
                     break;
                 }
-                above = folder.parent().map(PathBuf::from);
+                above = directory.parent().map(PathBuf::from);
             }
         }
     }
@@ -213,8 +213,8 @@ fn remove(path: PathBuf, done: &mut Uninstalled) -> Result<()> {
 }
 
 /// Removes a directory with nothing in it; whether it is gone.
-fn remove_if_empty(folder: &std::path::Path, done: &mut Uninstalled) -> Result<bool> {
-    match fs::read_dir(folder) {
+fn remove_if_empty(directory: &std::path::Path, done: &mut Uninstalled) -> Result<bool> {
+    match fs::read_dir(directory) {
         Ok(mut entries) => {
             if entries.next().is_some() {
                 return Ok(false);
@@ -222,6 +222,6 @@ fn remove_if_empty(folder: &std::path::Path, done: &mut Uninstalled) -> Result<b
         }
         Err(_) => return Ok(true),
     }
-    remove(folder.to_owned(), done)?;
+    remove(directory.to_owned(), done)?;
     Ok(true)
 }

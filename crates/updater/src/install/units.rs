@@ -45,7 +45,7 @@ impl System {
 
     /// A directory in place of a machine.
     #[cfg(test)]
-    pub(crate) fn in_folder(root: &Path) -> Self {
+    pub(crate) fn in_directory(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
@@ -55,7 +55,7 @@ impl System {
     }
 
     /// Everywhere units are.
-    pub(super) fn unit_folders(&self) -> [PathBuf; 3] {
+    pub(super) fn unit_directories(&self) -> [PathBuf; 3] {
         [
             self.units(),
             self.root.join("usr/lib/systemd/system"),
@@ -85,7 +85,7 @@ pub(super) fn units(config: &Config) -> [Unit; 3] {
     let previous = self_update::previous(config);
     let settings = config.etc.join(config::FILE);
     let (program, previous, settings) = (program.display(), previous.display(), settings.display());
-    let (folder, state) = (config.folder.display(), config.state.display());
+    let (directory, state) = (config.folder.display(), config.state.display());
     let hardening = hardening(config);
     let start = format!(
         "{MARK}
@@ -94,7 +94,7 @@ Description={product}
 # Wants, not Requires: an engine that is restarted must not stop the product.
 Wants=docker.service network-online.target
 After=docker.service network-online.target
-RequiresMountsFor={folder} {state}
+RequiresMountsFor={directory} {state}
 
 [Service]
 Type=oneshot
@@ -104,7 +104,7 @@ ExecStop={program} --config {settings} stop
 # Starting may finish or undo an update, with a database to restore. The updater has limits of its own.
 TimeoutStartSec=infinity
 TimeoutStopSec=10min
-# An engine that is late, or somebody else at work. Not where a person is needed (3, 7).
+# An engine that is late, or another updater process at work. Not where a person is needed (3, 7).
 Restart=on-failure
 RestartSec=30
 RestartPreventExitStatus=3 7
@@ -120,7 +120,7 @@ Description={product} updater
 Wants=docker.service
 # After the product's unit: what a power cut interrupted is finished by it, one at a time.
 After=docker.service {service}
-RequiresMountsFor={folder} {state}
+RequiresMountsFor={directory} {state}
 OnFailure={fallback}
 # Five starts that fail, and what `OnFailure` names tries the program before. The interval holds five of the longest, of
 # a program that hangs until each limit below has passed.
@@ -158,7 +158,7 @@ StartLimitIntervalSec=0
 Type=oneshot
 # `-`: there may be no program before, or nothing to fall back from.
 ExecStart=-{previous} --config {settings} fall-back
-# Whatever the reason was, it may have gone: a full disk, an engine that does not start.
+# The reason may be gone: a full disk, an engine that does not start.
 ExecStart=/bin/sleep 30
 ExecStart=-/bin/systemctl reset-failed {updater}
 ExecStart=/bin/systemctl start --no-block {updater}
@@ -181,7 +181,7 @@ pub(super) fn names(config: &Config) -> [String; 3] {
 /// published ports, writing below the product's directories, and looking at who has a file open.
 fn hardening(config: &Config) -> String {
     let home = match needs_home(config) {
-        true => "# Not ProtectHome: something that is configured lies in a home folder or below /run/user.",
+        true => "# Not ProtectHome: something that is configured is in a home directory or below /run/user.",
         false => "ProtectHome=yes",
     };
     format!(
@@ -191,7 +191,7 @@ NoNewPrivileges=yes
 {home}
 PrivateTmp=yes
 PrivateDevices=yes
-# Not `strict`: backups, or all of the product's folder, may have been moved to another disk.
+# Not `strict`: backups, or all of the product's directory, may have been moved to another disk.
 ProtectSystem=full
 ReadWritePaths={etc}
 ProtectKernelTunables=yes

@@ -202,7 +202,7 @@ fn a_power_cut_costs_one_step() {
     let mut cuts = 0;
     for after in places(10, 7 * MIB) {
         let here = site.kept();
-        // What is here is told, too, as it is hashed and as it is shown.
+        // What is here is reported, too, as it is hashed and as it is shown.
         let progress = EndsAfter(AtomicU64::new(2 * here + after));
         let ended = catch_unwind(AssertUnwindSafe(|| {
             site.github().fetch(&mut site.store(), id, &progress).map(drop)
@@ -458,7 +458,7 @@ fn a_file_that_is_gone_fails() {
 }
 
 #[test]
-fn nobody_wants_it_any_more() {
+fn a_download_that_is_no_longer_wanted() {
     let site = Site::with(&content(2 * STEP));
     let id = site.request("2.1.0", Then::Wait).id;
     struct Deletes<'a>(&'a Site, i64);
@@ -483,16 +483,16 @@ fn nobody_wants_it_any_more() {
     assert_eq!(site.device.update().state.phase, Phase::Failed);
 }
 
-/// Does something while downloads lie on a disk of so many MiB, which only root may make.
+/// Does something while downloads are on a disk of so many MiB, which only root may make.
 fn on_a_disk_of(mebibytes: u64, site: &Site, act: impl FnOnce()) {
-    let folder = site.device.config.downloads();
+    let directory = site.device.config.downloads();
     let run = |command: &mut std::process::Command| assert!(command.status().unwrap().success());
     let size = format!("size={mebibytes}m");
     run(std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-        .arg(&folder));
+        .arg(&directory));
     let ended = catch_unwind(AssertUnwindSafe(act));
-    run(std::process::Command::new("umount").arg(&folder));
+    run(std::process::Command::new("umount").arg(&directory));
     ended.unwrap();
 }
 

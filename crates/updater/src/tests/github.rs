@@ -25,7 +25,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Remembers what it is told.
+/// Remembers what it is notified of.
 #[derive(Default)]
 struct Notes(RefCell<Vec<String>>);
 
@@ -52,15 +52,15 @@ impl Site {
 
     /// Publishes the bundle of a version, made by this device's publisher.
     fn publish_bundle(&self, version: &Version) {
-        let folder = tempfile::tempdir().unwrap();
-        bundles::write(folder.path(), version, Some(&self.device.key));
+        let directory = tempfile::tempdir().unwrap();
+        bundles::write(directory.path(), version, Some(&self.device.key));
         let read = |entry: fs::DirEntry| {
             (
                 entry.file_name().into_string().unwrap(),
                 fs::read(entry.path()).unwrap(),
             )
         };
-        let files: Vec<_> = fs::read_dir(folder.path())
+        let files: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| read(entry.unwrap()))
             .collect();
@@ -462,7 +462,7 @@ fn a_newer_version_takes_the_place_of_one_that_waits() {
 }
 
 #[test]
-fn checksums_stand_in_for_digests_that_github_does_not_know() {
+fn checksums_replace_digests_that_github_does_not_know() {
     let site = Site::new(Device::new());
     let content = vec![7; 100_000];
     let sums = format!(

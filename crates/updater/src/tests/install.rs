@@ -27,7 +27,7 @@ use device::{
 
 /// A machine with an engine, on which nothing is installed.
 struct Fresh {
-    folder: TempDir,
+    directory: TempDir,
     world: World,
     system: System,
     key: NewKey,
@@ -35,13 +35,13 @@ struct Fresh {
 
 impl Fresh {
     fn new() -> Self {
-        Self::in_folder(tempfile::tempdir().unwrap())
+        Self::in_directory(tempfile::tempdir().unwrap())
     }
 
-    fn in_folder(folder: TempDir) -> Self {
-        let system = System::in_folder(folder.path());
+    fn in_directory(directory: TempDir) -> Self {
+        let system = System::in_directory(directory.path());
         Self {
-            folder,
+            directory,
             world: World::default(),
             system,
             key: generate(None).unwrap(),
@@ -49,11 +49,11 @@ impl Fresh {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn bundle(&self, version: &Version) -> PathBuf {
-        bundles::write(self.folder.path(), version, Some(&self.key))
+        bundles::write(self.directory.path(), version, Some(&self.key))
     }
 
     /// Options as `install.sh` gives them.
@@ -110,16 +110,16 @@ impl Fresh {
     }
 }
 
-fn tree(folder: &Path) -> Vec<String> {
+fn tree(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
         for entry in fs::read_dir(next).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else {
-                found.push(path.strip_prefix(folder).unwrap().display().to_string());
+                found.push(path.strip_prefix(directory).unwrap().display().to_string());
             }
         }
     }
@@ -182,19 +182,19 @@ fn a_second_installation_changes_nothing() {
         ]
         .map(|name| fs::read(device.path(name)).unwrap())
     };
-    let (before, files) = (read(), tree(device.folder.path()));
+    let (before, files) = (read(), tree(device.directory.path()));
     let recreated = device.world.0.borrow().recreated.clone();
     let again = device.install(&Version::good("2.0.0")).unwrap();
     assert!(again.already_installed && again.admin_password.is_none());
     assert_eq!(again.made, Vec::<String>::new());
     assert_eq!(read(), before);
-    assert_eq!(tree(device.folder.path()), files);
+    assert_eq!(tree(device.directory.path()), files);
     assert_eq!(device.world.0.borrow().recreated, recreated);
     device.expect_runs("2.0.0");
 }
 
 #[test]
-fn what_was_damaged_is_mended() {
+fn what_was_damaged_is_repaired() {
     let device = Fresh::new();
     device.install(&Version::good("2.0.0")).unwrap();
     device.world.0.borrow_mut().containers.clear();
@@ -279,11 +279,11 @@ fn a_failed_installation_can_be_tried_again_and_hides_no_password() {
 fn only_trusted_bundles_are_installed() {
     let device = Fresh::new();
     let bundle = device.bundle(&Version::good("2.0.0"));
-    let nobody = Options {
+    let unsigned = Options {
         trust: Vec::new(),
         ..device.options(bundle.clone())
     };
-    let error = device.install_with(&nobody).unwrap_err();
+    let error = device.install_with(&unsigned).unwrap_err();
     assert!(error.hint().unwrap().contains("--trust"), "{error}");
     let other = generate(None).unwrap();
     let wrong = Options {
@@ -292,20 +292,20 @@ fn only_trusted_bundles_are_installed() {
     };
     assert_eq!(device.install_with(&wrong).unwrap_err().exit(), Exit::Refused);
     // Nothing was changed.
-    assert_eq!(tree(device.folder.path()), ["app-update-2.0.0.tar.gz"]);
+    assert_eq!(tree(device.directory.path()), ["app-update-2.0.0.tar.gz"]);
 
     device.install(&Version::good("2.0.0")).unwrap();
     // From now on only pinned keys count, not those of an installer.
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let foreign = Options {
         trust: vec![other.public().clone()],
         trust_on_first_use: true,
         allow_unsigned: true,
-        ..device.options(bundles::write(folder.path(), &Version::good("2.1.0"), Some(&other)))
+        ..device.options(bundles::write(directory.path(), &Version::good("2.1.0"), Some(&other)))
     };
     assert_eq!(device.install_with(&foreign).unwrap_err().exit(), Exit::Refused);
     let unsigned = Options {
-        bundle: bundles::write(folder.path(), &Version::good("2.1.0"), None),
+        bundle: bundles::write(directory.path(), &Version::good("2.1.0"), None),
         ..foreign
     };
     assert_eq!(device.install_with(&unsigned).unwrap_err().exit(), Exit::Refused);
@@ -328,7 +328,7 @@ fn the_key_of_the_bundle_itself_needs_to_be_asked_for() {
             content: format!("#!/bin/sh\nkeys='{key}'\n"),
         };
         bundles::write_with(
-            device.folder.path(),
+            device.directory.path(),
             &Version::good("2.0.0"),
             Some(&device.key),
             &[installer],
@@ -354,12 +354,15 @@ fn an_unsigned_bundle_needs_to_be_asked_for() {
     let options = Options {
         trust: Vec::new(),
         allow_unsigned: true,
-        ..device.options(bundles::write(device.folder.path(), &Version::good("2.0.0"), None))
+        ..device.options(bundles::write(device.directory.path(), &Version::good("2.0.0"), None))
     };
     let installed = device.install_with(&options).unwrap();
     assert!(installed.trusted_keys.is_empty());
     assert!(
-        installed.notes.iter().any(|note| note.contains("nobody vouches")),
+        installed
+            .notes
+            .iter()
+            .any(|note| note.contains("no trusted key verifies this bundle")),
         "{:?}",
         installed.notes
     );
@@ -443,7 +446,7 @@ fn purging_leaves_what_others_put_there() {
     device.uninstall(true).unwrap();
     assert!(device.world.0.borrow().databases.is_empty());
     assert_eq!(
-        tree(device.folder.path()),
+        tree(device.directory.path()),
         ["app-update-2.0.0.tar.gz", "opt/app/notes.txt"]
     );
     // A new device, with new credentials.
@@ -463,7 +466,7 @@ fn uninstalling_twice_and_purging_later_work() {
     };
     uninstall_with(&config, options, Some(&device.system), &device.world, &Silent).unwrap();
     assert!(device.world.0.borrow().databases.is_empty());
-    assert_eq!(tree(device.folder.path()), ["app-update-2.0.0.tar.gz"]);
+    assert_eq!(tree(device.directory.path()), ["app-update-2.0.0.tar.gz"]);
 }
 
 #[test]
@@ -489,13 +492,13 @@ fn nothing_is_taken_away_during_an_update() {
 #[test]
 fn paths_that_units_would_misread_are_refused() {
     let device = Fresh::new();
-    for folder in ["/", "/opt/my app", "/opt/app%n", "/opt/$HOME"] {
+    for directory in ["/", "/opt/my app", "/opt/app%n", "/opt/$HOME"] {
         let options = Options {
-            folder: Some(folder.into()),
+            folder: Some(directory.into()),
             ..device.options(device.bundle(&Version::good("2.0.0")))
         };
         let error = device.install_with(&options).unwrap_err();
-        assert!(error.to_string().contains("no folder to install into"), "{error}");
+        assert!(error.to_string().contains("cannot install into"), "{error}");
     }
     // What is configured stays as it is.
     device.install(&Version::good("2.0.0")).unwrap();
@@ -555,12 +558,12 @@ fn ended_at_any_point_it_is_finished_by_the_next_run() {
     let memory = Path::new("/dev/shm");
     // Every third point: those of the engine are all passed in `crash_matrix`.
     for place in (0..).step_by(3) {
-        let folder = if memory.is_dir() {
+        let directory = if memory.is_dir() {
             tempfile::tempdir_in(memory)
         } else {
             tempfile::tempdir()
         };
-        let device = Fresh::in_folder(folder.unwrap());
+        let device = Fresh::in_directory(directory.unwrap());
         let version = Version::good("2.0.0");
         let options = device.options(device.bundle(&version));
         let mut passed = 0;

@@ -1,7 +1,7 @@
 //! The life of an update against a recording engine, ended at every point and started again.
 //!
 //! [`world`] is a device: images, containers, a database with rows that a witness knows, and a clock that runs only when
-//! somebody waits. [`bundles`] makes small real bundles. What real engines do is tested in `xtask/tests/devices`.
+//! a caller waits. [`bundles`] makes small real bundles. What real engines do is tested in `xtask/tests/devices`.
 
 mod download;
 mod github;

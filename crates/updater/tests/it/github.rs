@@ -19,28 +19,28 @@ const REPOSITORY: &str = "owner/app";
 
 /// A device that knows a repository.
 struct Device {
-    folder: TempDir,
+    directory: TempDir,
     config: Config,
 }
 
 impl Device {
     fn new(api: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let product: ProductName = "app".parse().unwrap();
         let declared = bundle::manifest::GitHub {
             repository: REPOSITORY.parse().unwrap(),
             api: Some(api.to_owned()),
         };
         let config = Config {
-            folder: folder.path().join("opt"),
-            state: folder.path().join("state"),
-            etc: folder.path().join("etc"),
+            folder: directory.path().join("opt"),
+            state: directory.path().join("state"),
+            etc: directory.path().join("etc"),
             github: Some(Settings::try_from(&declared).unwrap()),
             ..Config::for_product(&product)
         };
         config.make_folders().unwrap();
         config.write().unwrap();
-        Self { folder, config }
+        Self { directory, config }
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -96,13 +96,13 @@ fn a_newer_version_is_found_and_downloaded() {
         "{out}"
     );
     let (out, _) = device.expect(&["check", "--json"], 0);
-    let told: Value = serde_json::from_str(&out).unwrap();
+    let answer: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (&told["update_available"], &told["current_version"]),
+        (&answer["update_available"], &answer["current_version"]),
         (&Value::Bool(true), &Value::Null)
     );
-    assert_eq!(told["github_latest_version"], "2.1.0");
-    assert!(told["github_download_url"].as_str().unwrap().ends_with(&name));
+    assert_eq!(answer["github_latest_version"], "2.1.0");
+    assert!(answer["github_download_url"].as_str().unwrap().ends_with(&name));
 
     let (_, error) = device.expect(&["apply", "2.1.0"], 3);
     assert!(error.contains("hint: updater download 2.1.0"), "{error}");
@@ -120,29 +120,29 @@ fn a_newer_version_is_found_and_downloaded() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    let nobody = "http://127.0.0.1:9";
-    let mut device = Device::new(nobody);
+    let unreachable = "http://127.0.0.1:9";
+    let mut device = Device::new(unreachable);
     let (out, error) = device.expect(&["check", "--json"], 1);
     assert!(error.contains("GitHub cannot be reached"), "{error}");
-    let told: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(told["exit_code"], 1);
+    let answer: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answer["exit_code"], 1);
     // No name ends so (RFC 2606).
     device.config.github.as_mut().unwrap().api = Api::try_from("https://git.invalid".to_owned()).unwrap();
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 1);
     assert!(
-        error.contains("cannot be reached: nobody knows where git.invalid is"),
+        error.contains("cannot be reached: git.invalid cannot be resolved"),
         "{error}"
     );
-    device.config.github.as_mut().unwrap().token_file = Some(device.folder.path().join("none"));
+    device.config.github.as_mut().unwrap().token_file = Some(device.directory.path().join("none"));
     device.config.write().unwrap();
     let (_, error) = device.expect(&["check"], 1);
     assert!(error.contains("cannot read") && error.contains("none"), "{error}");
     let unencrypted = Api::try_from("http://git.example/api/v3".to_owned()).unwrap();
-    fs::write(device.folder.path().join("none"), "secret").unwrap();
+    fs::write(device.directory.path().join("none"), "secret").unwrap();
     Command::new("chmod")
         .arg("600")
-        .arg(device.folder.path().join("none"))
+        .arg(device.directory.path().join("none"))
         .status()
         .unwrap();
     device.config.github.as_mut().unwrap().api = unencrypted;

@@ -83,9 +83,9 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Makes a bundle of the product `sample` in `folder`. The images' tag is the version.
-pub(crate) fn bundle(folder: &Path, version: &str, images: &[Image]) -> PathBuf {
-    let blobs = folder.join(format!("blobs-{version}"));
+/// Makes a bundle of the product `sample` in `directory`. The images' tag is the version.
+pub(crate) fn bundle(directory: &Path, version: &str, images: &[Image]) -> PathBuf {
+    let blobs = directory.join(format!("blobs-{version}"));
     fs::create_dir_all(blobs.join("blobs/sha256")).unwrap();
     let inputs: Vec<ImageInput> = images.iter().map(|image| input(&blobs, version, image)).collect();
     let store = DirStore::new([blobs]);
@@ -139,7 +139,7 @@ pub(crate) fn bundle(folder: &Path, version: &str, images: &[Image]) -> PathBuf 
         store: &store,
         mtime: 1,
     };
-    let path = folder.join(format!("sample-update-{version}.tar.gz"));
+    let path = directory.join(format!("sample-update-{version}.tar.gz"));
     write_tar_gz(&mut File::create(&path).unwrap(), &contents, &|_| {}).unwrap();
     path
 }

@@ -15,28 +15,32 @@ use tempfile::TempDir;
 
 /// A directory with a signed bundle, its key, and another key.
 pub(crate) struct Device {
-    folder: TempDir,
+    directory: TempDir,
     pub(crate) key: NewKey,
 }
 
 impl Device {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let (key, other) = (generate(None).unwrap(), generate(None).unwrap());
-        std::fs::write(folder.path().join("key.pub"), key.public().to_file()).unwrap();
-        std::fs::write(folder.path().join("other.pub"), other.public().to_file()).unwrap();
-        std::fs::write(folder.path().join("bundle.tar.gz"), bundle_bytes(folder.path(), &key)).unwrap();
-        Self { folder, key }
+        std::fs::write(directory.path().join("key.pub"), key.public().to_file()).unwrap();
+        std::fs::write(directory.path().join("other.pub"), other.public().to_file()).unwrap();
+        std::fs::write(
+            directory.path().join("bundle.tar.gz"),
+            bundle_bytes(directory.path(), &key),
+        )
+        .unwrap();
+        Self { directory, key }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_updater"))
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(self.directory.path())
             .output()
             .unwrap()
     }
@@ -59,8 +63,8 @@ impl Device {
     }
 }
 
-fn bundle_bytes(folder: &Path, key: &NewKey) -> Vec<u8> {
-    let blobs = folder.join("blobs/sha256");
+fn bundle_bytes(directory: &Path, key: &NewKey) -> Vec<u8> {
+    let blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let save = |content: String| {
         let digest = Digest::of(content.as_bytes());
@@ -96,7 +100,7 @@ fn bundle_bytes(folder: &Path, key: &NewKey) -> Vec<u8> {
         tag: "1.2.3".to_owned(),
         platforms: BTreeMap::from([(platform.clone(), image.clone())]),
     };
-    let store = DirStore::new([folder.to_path_buf()]);
+    let store = DirStore::new([directory.to_path_buf()]);
     let images = ImagesTar::plan(&[input], &store, &Scope::OnePlatform(platform.clone())).unwrap();
     let compose = b"services: {}\n";
     let manifest = Manifest {
@@ -322,7 +326,7 @@ fn bundles_of_the_old_procedure() {
 fn bundles_in_parts() {
     let device = Device::new();
     let bytes = std::fs::read(device.path("bundle.tar.gz")).unwrap();
-    bundle::parts::split(&bytes[..], "bundle.tar.gz", 1000, device.folder.path()).unwrap();
+    bundle::parts::split(&bytes[..], "bundle.tar.gz", 1000, device.directory.path()).unwrap();
     std::fs::remove_file(device.path("bundle.tar.gz")).unwrap();
     let list = "bundle.tar.gz.parts.json";
     device.check(&["verify", list, "--trust", "key.pub"], 0, "app 1.2.3 is whole", "");

@@ -1,9 +1,9 @@
-//! Stand-ins for base images, on machines that reach no container registry.
+//! Substitutes for base images, on machines that reach no container registry.
 //!
 //! Flow: mmdebstrap makes a root file system of Debian packages per platform → each becomes the one layer of an OCI
 //! layout in the cache → the layout is registered in the checkout's `dist/vendor/vendor.json`, marked as a
 //! substitute, so that builds take it and publishing refuses it. They hold to the contract of the image that they
-//! stand for as far as this repository's product needs it, and no further.
+//! replace as far as this repository's product needs it, and no further.
 
 mod postgres;
 mod recipe;
@@ -52,7 +52,7 @@ const MADE_BY: &str = "cargo xtask setup: ";
 
 /// An image that setup can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StandIn {
+pub(super) enum Substitute {
     /// PostgreSQL for both platforms.
     Postgres,
     /// The Rust toolchain, for the platform that builds.
@@ -67,7 +67,7 @@ struct Card {
     platforms: Vec<Platform>,
 }
 
-impl StandIn {
+impl Substitute {
     /// All of them.
     pub(super) const ALL: [Self; 2] = [Self::Postgres, Self::Rust];
 
@@ -78,7 +78,7 @@ impl StandIn {
         }
     }
 
-    /// The image that it stands for.
+    /// The image that it replaces.
     pub(super) fn reference(self) -> &'static str {
         self.recipe().reference
     }
@@ -91,18 +91,18 @@ impl StandIn {
     /// Makes it, if it was not made before.
     pub(super) fn make(self, sh: &Shell, cache: &Cache) -> Result<()> {
         let recipe = self.recipe();
-        recipe.item(cache).make(|folder| {
+        recipe.item(cache).make(|directory| {
             recipe
-                .make(sh, cache, folder)
-                .with_context(|| format!("cannot make a stand-in for {}", recipe.reference))
+                .make(sh, cache, directory)
+                .with_context(|| format!("cannot make a substitute for {}", recipe.reference))
         })
     }
 
     /// What the vendor list of a checkout says about it, if it is made.
     fn entry(self, cache: &Cache) -> Result<VendoredImage> {
         let recipe = self.recipe();
-        let folder = recipe.item(cache).path;
-        let path = folder.join(CARD);
+        let directory = recipe.item(cache).path;
+        let path = directory.join(CARD);
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let card: Card = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
         Ok(VendoredImage {
@@ -111,12 +111,12 @@ impl StandIn {
             source_digest: None,
             substitute: true,
             made_by: Some(card.made_by),
-            layout: folder.join("layout"),
+            layout: directory.join("layout"),
             platforms: card.platforms,
         })
     }
 
-    /// Whether `vendor`, a checkout's folder of vendored images, has exactly this one.
+    /// Whether `vendor`, a checkout's directory of vendored images, has exactly this one.
     pub(super) fn is_registered(self, cache: &Cache, vendor: &Path) -> Result<bool> {
         Ok(Vendor::read(vendor)?.get(self.reference()) == Some(&self.entry(cache)?))
     }
@@ -136,8 +136,8 @@ impl StandIn {
         Ok(list.write(vendor)?)
     }
 
-    /// Whether the vendor list has a stand-in of setup's for it.
-    pub(super) fn is_stood_in(self, vendor: &Path) -> Result<bool> {
+    /// Whether the vendor list has a substitute of setup's for it.
+    pub(super) fn is_substituted(self, vendor: &Path) -> Result<bool> {
         Ok(Vendor::read(vendor)?.get(self.reference()).is_some_and(is_ours))
     }
 }
@@ -171,11 +171,11 @@ impl Recipe {
         cache.item(&format!("images/{}", reference.replace(':', "-")), &recipe)
     }
 
-    fn make(&self, sh: &Shell, cache: &Cache, folder: &Path) -> Result<()> {
+    fn make(&self, sh: &Shell, cache: &Cache, directory: &Path) -> Result<()> {
         let archive = Archive::open(sh, cache, self.suite)?;
         let version = archive.version(sh, self.main_package)?;
         // Root file systems are large, and /tmp may be memory; dropping this removes them.
-        let making = tempfile::tempdir_in(folder)?;
+        let making = tempfile::tempdir_in(directory)?;
         let hook = self.write_hook(making.path())?;
         let platforms: Vec<Platform> = self
             .platforms
@@ -196,7 +196,7 @@ impl Recipe {
                     scope.spawn(move || self.root(archive, platform, hook, tar))
                 })
                 .collect();
-            // Every thread is waited for, and the first failure told.
+            // Every thread is waited for, and the first failure is returned.
             let results: Vec<_> = roots.into_iter().map(|root| root.join()).collect();
             results.into_iter().try_for_each(|result| match result {
                 Ok(result) => result,
@@ -220,22 +220,22 @@ impl Recipe {
             compression: self.compression,
             roots: &roots,
         };
-        let digest = oci::write(&folder.join("layout"), &image)?;
+        let digest = oci::write(&directory.join("layout"), &image)?;
         let card = Card {
             digest,
             made_by,
             platforms,
         };
-        fs::write(folder.join(CARD), serde_json::to_vec_pretty(&card)?)?;
+        fs::write(directory.join(CARD), serde_json::to_vec_pretty(&card)?)?;
         Ok(())
     }
 
-    /// Writes the finishing script with its files; mmdebstrap gives it the root folder.
-    fn write_hook(&self, folder: &Path) -> Result<PathBuf> {
+    /// Writes the finishing script with its files; mmdebstrap gives it the root directory.
+    fn write_hook(&self, directory: &Path) -> Result<PathBuf> {
         for (name, text) in self.files {
-            fs::write(folder.join(name), text)?;
+            fs::write(directory.join(name), text)?;
         }
-        let path = folder.join("finish.sh");
+        let path = directory.join("finish.sh");
         fs::write(&path, self.script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(path)
@@ -253,7 +253,7 @@ impl Recipe {
             .map(|path| format!("--dpkgopt=path-exclude={path}"));
         let hook = format!("--{}-hook={}", self.hook, hook.display());
         let (suite, sources) = (suite.name(), archive.sources());
-        let temporary = tar.parent().context("a tar has a folder")?;
+        let temporary = tar.parent().context("a tar has a directory")?;
         let run = cmd!(
             sh,
             "mmdebstrap --mode=root --variant={variant} --architectures={architectures}"

@@ -1,4 +1,4 @@
-//! The stand-in for the official PostgreSQL image.
+//! The substitute for the official PostgreSQL image.
 //!
 //! Packages are unpacked, not installed, so that nothing of arm64 is emulated: 35 s instead of 5 minutes. What
 //! their installation would have done and the server needs is done by `postgres-root.sh`. The just-in-time compiler

@@ -1,10 +1,10 @@
-//! What a stand-in is made of, as data.
+//! What a substitute is made of, as data.
 
 use serde_json::Value;
 
 use crate::setup::{apt::Suite, oci::Compression};
 
-/// How a stand-in is made.
+/// How a substitute is made.
 pub(super) struct Recipe {
     pub(super) reference: &'static str,
     pub(super) platforms: &'static [&'static str],
@@ -16,7 +16,7 @@ pub(super) struct Recipe {
     pub(super) packages: &'static [&'static str],
     /// Paths that packages bring and the image does without.
     pub(super) excluded: &'static [&'static str],
-    /// The mmdebstrap hook that finishes the root folder with `script`: extracted packages have no later one.
+    /// The mmdebstrap hook that finishes the root directory with `script`: extracted packages have no later one.
     pub(super) hook: &'static str,
     pub(super) script: &'static str,
     /// Files beside the script, which it copies.

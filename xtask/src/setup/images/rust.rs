@@ -1,4 +1,4 @@
-//! The stand-in for the official Rust image: Debian's newest Rust, able to link for both platforms.
+//! The substitute for the official Rust image: Debian's newest Rust, able to link for both platforms.
 //!
 //! Only for the platform that builds. Programs linked here must be static (`-C target-feature=+crt-static`): the C
 //! library is newer than any device's.

@@ -1,4 +1,4 @@
-//! Files: what lies in a folder, damage to them, bytes that do not compress.
+//! Files: what is in a directory, damage to them, bytes that do not compress.
 
 use std::{
     collections::BTreeMap,
@@ -8,10 +8,10 @@ use std::{
 
 use bundle::Digest;
 
-/// Every file below `folder` with the digest of its bytes; nothing if it is not there.
-pub(crate) fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Digest> {
+/// Every file below `directory` with the digest of its bytes; nothing if it is not there.
+pub(crate) fn snapshot(directory: &Path) -> BTreeMap<PathBuf, Digest> {
     let mut files = BTreeMap::new();
-    let Ok(entries) = fs::read_dir(folder) else {
+    let Ok(entries) = fs::read_dir(directory) else {
         return files;
     };
     for entry in entries {

@@ -6,19 +6,19 @@ use bundle::Digest;
 use serde_json::{Value, json};
 
 /// Writes a layout with one image that holds `content` in a file, for `architectures`; gives its digest.
-pub(crate) fn write(folder: &Path, architectures: &[&str], content: &str) -> Digest {
-    write_layers(folder, architectures, |architecture| {
+pub(crate) fn write(directory: &Path, architectures: &[&str], content: &str) -> Digest {
+    write_layers(directory, architectures, |architecture| {
         tar_with("base", 0o644, format!("{content} for {architecture}\n").as_bytes())
     })
 }
 
 /// Writes a layout with one image that holds nothing but a program, for one architecture; gives its digest.
-pub(crate) fn write_program(folder: &Path, architecture: &str, name: &str, program: &[u8]) -> Digest {
-    write_layers(folder, &[architecture], |_| tar_with(name, 0o755, program))
+pub(crate) fn write_program(directory: &Path, architecture: &str, name: &str, program: &[u8]) -> Digest {
+    write_layers(directory, &[architecture], |_| tar_with(name, 0o755, program))
 }
 
-fn write_layers(folder: &Path, architectures: &[&str], layer: impl Fn(&str) -> Vec<u8>) -> Digest {
-    let blobs = folder.join("blobs/sha256");
+fn write_layers(directory: &Path, architectures: &[&str], layer: impl Fn(&str) -> Vec<u8>) -> Digest {
+    let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let put = |media_type: &str, bytes: &[u8]| -> Value {
         let digest = Digest::of(bytes);
@@ -54,8 +54,8 @@ fn write_layers(folder: &Path, architectures: &[&str], layer: impl Fn(&str) -> V
     let index = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": manifests });
     let descriptor = put(media_type, index.to_string().as_bytes());
     let entry = json!({ "schemaVersion": 2, "mediaType": media_type, "manifests": [descriptor] });
-    fs::write(folder.join("index.json"), entry.to_string()).unwrap();
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    fs::write(directory.join("index.json"), entry.to_string()).unwrap();
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     Digest::of(index.to_string().as_bytes())
 }
 

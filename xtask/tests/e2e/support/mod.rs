@@ -1,4 +1,4 @@
-//! What the tests stand on: running programs, products to release, images, registries.
+//! What the tests use: running programs, products to release, images, registries.
 
 pub(crate) mod files;
 pub(crate) mod layout;

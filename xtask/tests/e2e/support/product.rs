@@ -41,9 +41,9 @@ const COMPOSE: &str = r#"services:
   api: { image: "acme-api:${ACME_VERSION}" }
 "#;
 
-/// A repository in a folder of its own, and the key that signs its releases.
+/// A repository in a directory of its own, and the key that signs its releases.
 pub(crate) struct Product {
-    folder: TempDir,
+    directory: TempDir,
     secret: String,
     /// The key that devices trust.
     pub(crate) public: PublicKey,
@@ -54,7 +54,7 @@ impl Product {
     pub(crate) fn new() -> Self {
         let key = generate(None).unwrap();
         let product = Self {
-            folder: TempDir::with_prefix("acme-").unwrap(),
+            directory: TempDir::with_prefix("acme-").unwrap(),
             secret: key.secret_file().to_owned(),
             public: key.public().clone(),
         };
@@ -81,21 +81,21 @@ impl Product {
         product
     }
 
-    /// A second checkout of the same commit, in another folder, with the same key.
+    /// A second checkout of the same commit, in another directory, with the same key.
     pub(crate) fn clone_elsewhere(&self) -> Self {
-        let folder = TempDir::with_prefix("elsewhere-").unwrap();
+        let directory = TempDir::with_prefix("elsewhere-").unwrap();
         let from = self.root().to_str().unwrap();
-        tool(folder.path(), "git", &["clone", "--quiet", from, "."]);
+        tool(directory.path(), "git", &["clone", "--quiet", from, "."]);
         Self {
-            folder,
+            directory,
             secret: self.secret.clone(),
             public: self.public.clone(),
         }
     }
 
-    /// The repository's folder.
+    /// The repository's directory.
     pub(crate) fn root(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     /// A path inside of the repository.
@@ -108,12 +108,12 @@ impl Product {
         self.path("dist/acme-update-1.0.0.tar.gz")
     }
 
-    /// The folder with what the pipeline keeps from release to release.
+    /// The directory with what the pipeline keeps from release to release.
     pub(crate) fn state(&self) -> PathBuf {
         self.path("target/release-pipeline")
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and the directories above it.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -143,7 +143,7 @@ impl Product {
         self.git(&["commit", "--quiet", "--message", message]);
     }
 
-    /// Runs git, with nobody's configuration.
+    /// Runs git, without a user's configuration.
     pub(crate) fn git(&self, arguments: &[&str]) {
         let mut command = Command::new("git");
         command
@@ -166,7 +166,7 @@ impl Product {
         command
             .args(arguments)
             .env("ACME_SIGNING_KEY", &self.secret)
-            // A key of whoever runs the tests must not be found.
+            // A key of the user who runs the tests must not be found.
             .env("XDG_CONFIG_HOME", self.path("target/no-configuration"));
         command
     }
@@ -195,7 +195,7 @@ impl Product {
     }
 }
 
-/// What a release told.
+/// What a release printed.
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) bundles: Vec<Released>,

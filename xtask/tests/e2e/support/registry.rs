@@ -16,21 +16,21 @@ use super::run::{find_program, tool};
 /// A registry that ends with its value.
 pub(crate) struct Registry {
     /// What it holds; deleted with it.
-    _folder: TempDir,
+    _directory: TempDir,
     port: u16,
     process: Child,
 }
 
 impl Registry {
-    /// Starts one on a port that nobody uses.
+    /// Starts one on an unused port.
     pub(crate) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = TempDir::with_prefix("registry-").unwrap();
-        let process = serve(folder.path(), port);
+        let directory = TempDir::with_prefix("registry-").unwrap();
+        let process = serve(directory.path(), port);
         Self {
             port,
             process,
-            _folder: folder,
+            _directory: directory,
         }
     }
 
@@ -68,12 +68,12 @@ impl Drop for Registry {
     }
 }
 
-fn serve(folder: &Path, port: u16) -> Child {
-    let config: PathBuf = folder.join("config.yml");
+fn serve(directory: &Path, port: u16) -> Child {
+    let config: PathBuf = directory.join("config.yml");
     let text = format!(
         "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
          http: {{ addr: \"127.0.0.1:{port}\" }}\n",
-        folder.join("data").display()
+        directory.join("data").display()
     );
     fs::write(&config, text).unwrap();
     let mut process = Command::new(find_program("docker-registry"))

@@ -17,11 +17,11 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// The program under test, to be run in `folder`, in an environment that holds nothing of whoever runs the tests but
-/// where programs and homes are.
-pub(crate) fn xtask(folder: &Path) -> Command {
+/// The program under test, to be run in `directory`, in an environment that holds nothing of the user who runs
+/// the tests but where programs and homes are.
+pub(crate) fn xtask(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(folder).env("PATH", search_path());
+    command.current_dir(directory).env("PATH", search_path());
     for variable in [
         "BUILDX_BUILDER",
         "CARGO_TARGET_DIR",
@@ -48,24 +48,27 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     Outcome::of(command, &output)
 }
 
-/// Runs a program that is not ours in `folder`; it must succeed. Gives its standard output.
+/// Runs a program that is not ours in `directory`; it must succeed. Gives its standard output.
 #[track_caller]
-pub(crate) fn tool<S: AsRef<OsStr>>(folder: &Path, program: &str, arguments: &[S]) -> String {
+pub(crate) fn tool<S: AsRef<OsStr>>(directory: &Path, program: &str, arguments: &[S]) -> String {
     let mut command = Command::new(program);
-    command.current_dir(folder).args(arguments).env("PATH", search_path());
+    command
+        .current_dir(directory)
+        .args(arguments)
+        .env("PATH", search_path());
     run(&mut command).expect(0).stdout
 }
 
 /// A copy of the first file called `name` on the path.
 pub(crate) fn find_program(name: &str) -> PathBuf {
     std::env::split_paths(&search_path())
-        .map(|folder| folder.join(name))
+        .map(|directory| directory.join(name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("`{name}` is not on the path; `cargo xtask setup` brings it"))
 }
 
 fn search_path() -> std::ffi::OsString {
-    xtask::setup::search_path().expect("the tools' folder")
+    xtask::setup::search_path().expect("the tools' directory")
 }
 
 fn shown(command: &Command) -> String {

@@ -1,7 +1,7 @@
 CREATE TABLE datapoints (
     -- The order of arrival. Rises, with gaps: a reading that comes twice uses a number up.
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- Made by whoever measured, so that a retry is not a duplicate.
+    -- Made by the measuring program, so that a retry is not a duplicate.
     id uuid NOT NULL UNIQUE,
     source text NOT NULL,
     name text NOT NULL,

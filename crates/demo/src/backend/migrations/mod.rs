@@ -92,7 +92,7 @@ impl MigrationError {
 /// # Errors
 /// See [`MigrationError`]; the database is then as it was, but for the migrations that succeeded before.
 pub async fn run(database: &Config, build: Build, version: &str) -> Result<(), MigrationError> {
-    // Whatever stops a connection from coming about, a wrong password included, may be mended from outside.
+    // Everything that prevents a connection, a wrong password included, may be fixed from outside.
     let (mut client, connection) = database.connect(NoTls).await.map_err(MigrationError::Unreachable)?;
     let driver = tokio::spawn(connection);
     let outcome = migrate(&mut client, build, version).await;

@@ -1,4 +1,4 @@
-// Shows the latest readings and how the backend is. Asks every two seconds while somebody looks.
+// Shows the latest readings and how the backend is. Asks every two seconds while the page is visible.
 
 const EVERY = 2000; // milliseconds
 const WINDOW = 4 * 60 * 1000; // milliseconds that a curve spans at most

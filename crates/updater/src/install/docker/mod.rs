@@ -42,7 +42,7 @@ use device::{
 const PLUGINS: &str = "/usr/local/lib/docker/cli-plugins";
 
 /// Everywhere it looks for all users' plugins.
-const PLUGIN_FOLDERS: [&str; 4] = [
+const PLUGIN_DIRECTORIES: [&str; 4] = [
     PLUGINS,
     "/usr/local/libexec/docker/cli-plugins",
     "/usr/lib/docker/cli-plugins",
@@ -141,7 +141,7 @@ fn has_compose(system: Option<&System>) -> bool {
         command.env("HOME", "/").env_remove("DOCKER_CONFIG");
     }
     // Where there is no `docker` yet, the plugin may be: it is a program of its own.
-    let plugins = PLUGIN_FOLDERS.map(|folder| Path::new(folder).join(PLUGIN));
+    let plugins = PLUGIN_DIRECTORIES.map(|directory| Path::new(directory).join(PLUGIN));
     let alone = plugins.into_iter().filter(|path| path.is_file()).map(|path| {
         let mut command = Command::new(path);
         command.args(["version", "--short"]);
@@ -163,7 +163,7 @@ fn is_program(name: &str) -> bool {
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path)
         .chain(system)
-        .any(|folder| folder.join(name).is_file())
+        .any(|directory| directory.join(name).is_file())
 }
 
 /// The bundle's Compose plugin for this machine.
@@ -177,9 +177,9 @@ fn plugin_in(bundle: &Bundle) -> Option<EntryName> {
         .map(|file| file.name.clone())
 }
 
-fn write_plugin(bundle: &mut Bundle, name: &EntryName, folder: &Path, report: &mut Report<'_>) -> Result<()> {
-    files::make_folder(folder)?;
-    let place = folder.join(PLUGIN);
+fn write_plugin(bundle: &mut Bundle, name: &EntryName, directory: &Path, report: &mut Report<'_>) -> Result<()> {
+    files::make_folder(directory)?;
+    let place = directory.join(PLUGIN);
     let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
     files::write_with(&place, 0o755, |out| io::copy(&mut content, out).map(drop))?;
     report.made(format!("{}, from the bundle", place.display()));
