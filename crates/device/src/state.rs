@@ -266,7 +266,7 @@ impl Phase {
     ];
 
     /// Whether something is to be done to the device without being asked. A download changes nothing there: it goes on
-    /// beside everything else ([`updater::github`]).
+    /// beside everything else (the crate `updater`).
     pub fn is_active(self) -> bool {
         !(self == Self::Pending || self == Self::Downloading || self.is_over())
     }
