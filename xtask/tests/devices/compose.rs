@@ -37,7 +37,7 @@ fn stack(lab: &Lab) -> Stack {
     let environment = format!("DB_PASSWORD=hunter2hunter2\nPORT={PORT}\nWHICH=file\n");
     fs::write(folder.join(".env"), environment).unwrap();
     Stack {
-        folder,
+        directory: folder,
         file: "compose.yml".into(),
         pins: None,
         env_file: None,
@@ -171,7 +171,7 @@ fn recreated_by_half(lab: &Lab, stack: &Stack) {
 
 /// What Compose says of files that make no sense is passed on, but for the secrets in it.
 fn broken_files(lab: &Lab, stack: &Stack) {
-    fs::write(stack.folder.join(".env"), "DB_PASSWORD\"=hunter2hunter2\nPORT=1\n").unwrap();
+    fs::write(stack.directory.join(".env"), "DB_PASSWORD\"=hunter2hunter2\nPORT=1\n").unwrap();
     let error = lab.docker.project(stack).unwrap_err().to_string();
     assert!(error.contains("failed to read"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");

@@ -220,7 +220,7 @@ fn a_life(kind: Kind, packed: Packed) {
     lab.docker.tag(&again.id, "sample:1.0.0").unwrap();
     let product = "sample".parse().unwrap();
     for _ in 0..2 {
-        load::let_go(
+        load::release_image(
             &lab.docker,
             &mut lab.store.borrow_mut(),
             &product,

@@ -17,7 +17,7 @@ use crate::{
     system::files,
 };
 
-/// The manifest that lies in the product's folder when a person unpacked a bundle there.
+/// The manifest that lies in the product's directory when a person unpacked a bundle there.
 const MANIFEST: &str = "manifest.json";
 
 impl Updater<'_> {
@@ -48,20 +48,20 @@ impl Updater<'_> {
         })?;
         let (project, pins) = self.pins_by_hand(&version)?;
         let stamp = compact(&self.clock.stamp());
-        let folder = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
-        files::make_folder(&folder)?;
-        files::copy(&self.config.compose(), &folder.join(&self.config.compose_file))?;
+        let directory = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
+        files::make_directory(&directory)?;
+        files::copy(&self.config.compose(), &directory.join(&self.config.compose_file))?;
         let manifest = self.manifest_by_hand(&version)?;
         if let Some((_, bytes)) = &manifest {
-            files::write(&folder.join(MANIFEST), bytes, 0o644)?;
+            files::write(&directory.join(MANIFEST), bytes, 0o644)?;
         }
-        release::write_pins(&folder, &project, &pins)?;
+        release::write_pins(&directory, &project, &pins)?;
         let data = manifest.map_or_else(DataRule::default, |(manifest, _)| manifest.data);
         let id = self.store.add_release(&Release {
             id: 0,
             version: version.clone(),
             manifest_digest: None,
-            folder: Some(folder),
+            directory: Some(directory),
             bundle: None,
             pins,
             data: data.clone(),
@@ -78,7 +78,7 @@ impl Updater<'_> {
     /// The project's name, and the images that the compose file's names mean now.
     fn pins_by_hand(&self, version: &Version) -> Result<(String, BTreeMap<String, Pin>)> {
         let stack = Stack {
-            folder: self.config.folder.clone(),
+            directory: self.config.folder.clone(),
             file: self.config.compose(),
             pins: None,
             env_file: None,
@@ -104,7 +104,7 @@ impl Updater<'_> {
         Ok((project.name, pins))
     }
 
-    /// The manifest of the bundle that was unpacked in the product's folder, if it is this version's.
+    /// The manifest of the bundle that was unpacked in the product's directory, if it is this version's.
     fn manifest_by_hand(&self, version: &Version) -> Result<Option<(Manifest, Vec<u8>)>> {
         let Some(bytes) = files::read_if_there(&self.config.folder.join(MANIFEST))? else {
             return Ok(None);

@@ -48,7 +48,7 @@ impl Updater<'_> {
     }
 
     /// Where in `applied/` a release's bundle called `name` lies: under that name, or, if another version's that may be
-    /// needed again has it, in a folder of its own. Always the same for a release.
+    /// needed again has it, in a directory of its own. Always the same for a release.
     fn place_in_applied(&self, release: &Release, name: &OsStr) -> Result<PathBuf> {
         let applied = self.config.applied();
         let place = applied.join(name);
@@ -56,9 +56,9 @@ impl Updater<'_> {
         let is_taken = others.any(|other| other.id != release.id && other.bundle.as_ref() == Some(&place));
         match &release.manifest_digest {
             Some(digest) if is_taken => {
-                let folder = applied.join(&digest.hex()[..OWN_DIRECTORY]);
-                files::make_folder(&folder)?;
-                Ok(folder.join(name))
+                let directory = applied.join(&digest.hex()[..OWN_DIRECTORY]);
+                files::make_directory(&directory)?;
+                Ok(directory.join(name))
             }
             _ => Ok(place),
         }
@@ -109,5 +109,5 @@ impl Updater<'_> {
     }
 }
 
-/// How many digits of its manifest's digest the folder of a bundle in `applied/` is called, if it needs one.
+/// How many digits of its manifest's digest the directory of a bundle in `applied/` is called, if it needs one.
 pub(super) const OWN_DIRECTORY: usize = 12;

@@ -89,7 +89,7 @@ impl Updater<'_> {
                 expect_bundle(&update)?;
                 // A person wants it, even if it failed before.
                 if let Some(digest) = &update.manifest_digest {
-                    self.store.forgive(digest)?;
+                    self.store.clear_rejection(digest)?;
                 }
                 if update.state.phase != Phase::Pending {
                     self.record(id, Event::Retry, Change::default())?;

@@ -11,7 +11,7 @@ use crate::{
     system::files,
 };
 
-/// The file of the work folder that holds what was known when an update failed.
+/// The file of the work directory that holds what was known when an update failed.
 pub(super) const DIAGNOSIS: &str = "diagnosis.txt";
 
 /// Lines of the services' logs that a diagnosis shows.
@@ -20,10 +20,10 @@ const LOG_LINES: u32 = 200;
 impl Updater<'_> {
     /// Writes down what is known of a failure at the moment of it, if that is possible.
     pub(super) fn keep_diagnosis(&self, update: &Update, why: &str) {
-        let folder = self.work_directory(update);
+        let directory = self.work_directory(update);
         let text = diagnosis(self.means(), &self.store, update, why);
-        let kept =
-            files::make_folder(&folder).and_then(|()| files::write(&folder.join(DIAGNOSIS), text.as_bytes(), 0o600));
+        let kept = files::make_directory(&directory)
+            .and_then(|()| files::write(&directory.join(DIAGNOSIS), text.as_bytes(), 0o600));
         if let Err(error) = kept {
             self.progress
                 .note(&format!("warning: the diagnosis is not kept: {error}"));

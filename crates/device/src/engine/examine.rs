@@ -105,7 +105,7 @@ impl Updater<'_> {
 
     /// What the new compose file makes of the new environment, both written to the side.
     fn new_project(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Result<Project, String>> {
-        files::make_folder(work)?;
+        files::make_directory(work)?;
         let stack = self.write_new_files(bundle, manifest, work)?;
         Ok(self.engine.project(&stack).map_err(|error| error.to_string()))
     }
@@ -133,7 +133,7 @@ impl Updater<'_> {
     /// The project as the new files in `work` make it.
     pub(super) fn new_stack(&self, work: &Path) -> Stack {
         Stack {
-            folder: self.config.folder.clone(),
+            directory: self.config.folder.clone(),
             file: work.join("new-compose.yml"),
             pins: None,
             env_file: Some(work.join(NEW_ENV)),
@@ -149,14 +149,14 @@ impl Updater<'_> {
             Gate::Open | Gate::Unreadable => (database, 0),
         };
         let mut disks = Vec::new();
-        for (what, folder, needed) in [
+        for (what, directory, needed) in [
             ("loading images", &engine.root, images.saturating_add(restored)),
             ("saving the database", &self.config.backups(), dumps),
         ] {
             disks.push(Disk {
                 what,
-                folder: folder.display().to_string(),
-                free: files::free_bytes(folder).map_err(Error::io("measure", folder))?,
+                directory: directory.display().to_string(),
+                free: files::free_bytes(directory).map_err(Error::io("measure", directory))?,
                 needed,
             });
         }

@@ -30,7 +30,7 @@ impl Updater<'_> {
     /// Applies what lies in `updates/`, the oldest version first; how each ended. What is still being copied is left.
     ///
     /// # Errors
-    /// The record or the folder cannot be used; the engine does not answer, and then nothing is touched.
+    /// The record or the directory cannot be used; the engine does not answer, and then nothing is touched.
     pub fn take_in(&mut self, dropped: &mut DropDirectory) -> Result<Vec<(PathBuf, Result<State>)>> {
         let now = self.clock.elapsed();
         let mut bundles: Vec<_> = dropped
@@ -131,7 +131,7 @@ impl Updater<'_> {
         engine: EngineFacts,
         permissions: Permissions,
     ) -> Result<Update> {
-        self.store.forgive(&bundle.manifest_digest())?;
+        self.store.clear_rejection(&bundle.manifest_digest())?;
         self.enter(path, bundle, engine, permissions)
     }
 

@@ -53,13 +53,13 @@ impl Updater<'_> {
             None => release::pins(&project.services, &manifest, &opened.engine)?,
         };
         let digest = opened.bundle.manifest_digest();
-        let folder = release::folder_of(self.config, &manifest, &digest.hex());
-        release::prepare(self.config, &mut opened.bundle, &folder, &project.name, &pins)?;
+        let directory = release::directory_of(self.config, &manifest, &digest.hex());
+        release::prepare(self.config, &mut opened.bundle, &directory, &project.name, &pins)?;
         let to = self.store.add_release(&Release {
             id: 0,
             version: manifest.version.clone(),
             manifest_digest: Some(digest),
-            folder: Some(folder),
+            directory: Some(directory),
             bundle: update.bundle.clone(),
             pins,
             data: manifest.data.clone(),

@@ -35,8 +35,8 @@ impl Lock {
     /// # Errors
     /// [`Error::Busy`], with who holds it; the file cannot be made.
     pub fn take(path: &Path, what: &str) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            files::make_folder(folder)?;
+        if let Some(directory) = path.parent() {
+            files::make_directory(directory)?;
         }
         let mut file = OpenOptions::new()
             .read(true)
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn the_second_is_told_who_is_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
         let first = Lock::take(&path, "updater apply a.tar.gz").unwrap();
         let second = Lock::take(&path, "updater rollback").unwrap_err().to_string();
         assert!(second.contains("updater apply a.tar.gz"), "{second}");
@@ -116,7 +116,7 @@ mod tests {
         });
         drop(first);
         assert_eq!(Lock::holder(&path).unwrap(), None);
-        assert_eq!(Lock::holder(&folder.path().join("none")).unwrap(), None);
+        assert_eq!(Lock::holder(&directory.path().join("none")).unwrap(), None);
         Lock::take(&path, "updater rollback").unwrap();
     }
 }

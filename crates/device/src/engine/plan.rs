@@ -89,7 +89,7 @@ impl Updater<'_> {
                 .map(|disk| {
                     format!(
                         "{}: {} of {} free bytes in {}",
-                        disk.what, disk.needed, disk.free, disk.folder
+                        disk.what, disk.needed, disk.free, disk.directory
                     )
                 })
                 .collect(),

@@ -65,8 +65,8 @@ pub struct Inputs<'a> {
 pub struct Disk {
     /// What it is for.
     pub what: &'static str,
-    /// The folder that is written to.
-    pub folder: String,
+    /// The directory that is written to.
+    pub directory: String,
     /// Bytes that are free.
     pub free: u64,
     /// Bytes that are needed.
@@ -89,7 +89,7 @@ pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
                     "disk",
                     format!(
                         "{} needs {} bytes in {}, and {} are free",
-                        disk.what, needed, disk.folder, disk.free
+                        disk.what, needed, disk.directory, disk.free
                     ),
                 )
                 .hint(format!("free {} bytes there", needed - disk.free)),
@@ -355,7 +355,7 @@ mod tests {
             id: 1,
             version: version.parse().unwrap(),
             manifest_digest: None,
-            folder: None,
+            directory: None,
             bundle: None,
             pins: BTreeMap::new(),
             data,

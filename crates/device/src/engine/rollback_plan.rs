@@ -56,7 +56,7 @@ pub fn rollback_plan(store: &Store, update: &Update) -> Result<RollbackPlan> {
             "updater uninstall",
         );
     };
-    if !before.folder.as_ref().is_some_and(|folder| folder.is_dir()) {
+    if !before.directory.as_ref().is_some_and(|directory| directory.is_dir()) {
         return refuse(
             format!("the files of {} are no longer on this device", before.version),
             "apply its bundle with --allow-downgrade",

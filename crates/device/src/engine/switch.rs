@@ -94,9 +94,11 @@ impl Updater<'_> {
         let Some(before) = self.release_before(update)? else {
             return Ok(());
         };
-        let Some(folder) = &before.folder else { return Ok(()) };
+        let Some(directory) = &before.directory else {
+            return Ok(());
+        };
         let backup = self.config.folder.join(format!("{}.bak", self.config.compose_file));
-        files::copy(&folder.join(&self.config.compose_file), &backup)
+        files::copy(&directory.join(&self.config.compose_file), &backup)
     }
 
     /// What runs is what was pinned, even where tags name something else.

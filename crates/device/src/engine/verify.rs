@@ -160,10 +160,10 @@ impl Updater<'_> {
 
     /// A compose file that a person changed is what the running version runs by, so that is what comes back. Whether it was.
     fn keep_changes(&self, current: &Release) -> Result<bool> {
-        let Some(folder) = &current.folder else {
+        let Some(directory) = &current.directory else {
             return Ok(false);
         };
-        let (own, there) = (folder.join(&self.config.compose_file), self.config.compose());
+        let (own, there) = (directory.join(&self.config.compose_file), self.config.compose());
         let text = files::read_if_there(&there)?;
         if text.is_none() || text == files::read_if_there(&own)? {
             return Ok(false);
@@ -173,7 +173,7 @@ impl Updater<'_> {
         Ok(true)
     }
 
-    /// Copies what the switch replaces and what no release folder holds.
+    /// Copies what the switch replaces and what no release directory holds.
     fn save_for_undo(&self, work: &Path) -> Result<()> {
         let env = self.config.env();
         if env.is_file() {

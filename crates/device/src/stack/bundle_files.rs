@@ -42,7 +42,7 @@ pub(crate) fn size(path: &Path) -> Option<u64> {
 /// The files of a bundle that are there, the list of parts last.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// The directory cannot be read.
 pub fn all(path: &Path) -> Result<Vec<PathBuf>> {
     let mut found = parts_beside(path)?;
     if path.exists() {
@@ -98,15 +98,15 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     parts_beside(path)?.iter().try_for_each(|part| files::remove(part))
 }
 
-/// The parts in the folder of the list `path`, in order; none for a bundle of one file.
+/// The parts in the directory of the list `path`, in order; none for a bundle of one file.
 fn parts_beside(path: &Path) -> Result<Vec<PathBuf>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (Some(bundle), Some(folder)) = (bundle_of_list(&name), path.parent()) else {
+    let (Some(bundle), Some(directory)) = (bundle_of_list(&name), path.parent()) else {
         return Ok(Vec::new());
     };
     let mut parts = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let entry = entry.map_err(Error::io("read", folder))?;
+    for entry in fs::read_dir(directory).map_err(Error::io("read", directory))? {
+        let entry = entry.map_err(Error::io("read", directory))?;
         if entry.file_name().to_str().and_then(bundle_of_part) == Some(bundle) {
             parts.push(entry.path());
         }

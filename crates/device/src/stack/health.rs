@@ -288,7 +288,7 @@ mod tests {
     fn that_it_runs_does_not_tell_that_the_data_is_migrated() {
         let question = Question {
             stack: Stack {
-                folder: "/".into(),
+                directory: "/".into(),
                 file: "a".into(),
                 pins: None,
                 env_file: None,

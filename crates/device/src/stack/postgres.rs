@@ -284,8 +284,8 @@ mod tests {
     use super::*;
 
     fn complete(text: &str) -> bool {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dump.sql");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump.sql");
         std::fs::write(&path, text).unwrap();
         expect_complete(&mut File::open(&path).unwrap(), &path).is_ok()
     }

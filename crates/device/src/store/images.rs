@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Lets a bundle be tried again: a person said so.
-    pub(crate) fn forgive(&mut self, bundle: &Digest) -> Result<()> {
+    pub(crate) fn clear_rejection(&mut self, bundle: &Digest) -> Result<()> {
         self.connection
             .execute("DELETE FROM refused WHERE manifest_digest = ?1", [bundle.to_string()])?;
         Ok(())

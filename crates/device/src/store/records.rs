@@ -204,9 +204,9 @@ pub struct Release {
     pub version: Version,
     /// The bundle that it came from; none if a person installed it by hand.
     pub manifest_digest: Option<Digest>,
-    /// The folder of its files of record; none if a person installed it by hand.
+    /// The directory of its files of record; none if a person installed it by hand.
     #[serde(skip)]
-    pub folder: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
     /// Where its bundle is kept.
     #[serde(skip)]
     pub bundle: Option<PathBuf>,

@@ -137,8 +137,8 @@ fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
 #[test]
 fn everything_that_stands_against_it_is_said_at_once() {
     let device = Device::without_keys().having(&Version::good("2.2.0"));
-    let folder = tempfile::tempdir().unwrap();
-    let path = bundles::write(folder.path(), &Version::old("2.1.0"), None);
+    let directory = tempfile::tempdir().unwrap();
+    let path = bundles::write(directory.path(), &Version::old("2.1.0"), None);
     let plan = |downgrade| {
         device
             .run(|updater| updater.plan(&path, Permissions { downgrade }))

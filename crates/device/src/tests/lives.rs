@@ -119,9 +119,9 @@ fn what_a_person_keeps_among_failed_bundles_stays() {
     let mut device = Device::with(&Version::good("2.0.0"));
     device.config.keep.failed = 1;
     let failed = device.config.failed();
-    for folder in ["investigation", "unpacked.tar.gz"] {
-        fs::create_dir(failed.join(folder)).unwrap();
-        fs::write(failed.join(folder).join("file"), "").unwrap();
+    for directory in ["investigation", "unpacked.tar.gz"] {
+        fs::create_dir(failed.join(directory)).unwrap();
+        fs::write(failed.join(directory).join("file"), "").unwrap();
     }
     fs::write(failed.join("notes"), "").unwrap();
     std::os::unix::fs::symlink("/nowhere", failed.join("link.tar.gz")).unwrap();
@@ -294,8 +294,8 @@ fn a_project_keeps_its_name() {
 #[test]
 fn a_plan_changes_nothing() {
     let device = Device::with(&Version::good("2.0.0"));
-    let folder = tempfile::tempdir().unwrap();
-    let path = bundles::write(folder.path(), &Version::migrating("2.1.0"), Some(&device.key));
+    let directory = tempfile::tempdir().unwrap();
+    let path = bundles::write(directory.path(), &Version::migrating("2.1.0"), Some(&device.key));
     let before = device.world.0.borrow().effects.len();
     let plan = device
         .run(|updater| updater.plan(&path, Permissions::default()))

@@ -34,21 +34,21 @@ struct Ended;
 
 /// A device with an installed program, and a bundle that brings another one. Not in memory: that may forbid programs.
 struct Installation {
-    folder: TempDir,
+    directory: TempDir,
     config: Config,
 }
 
 impl Installation {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = config_in(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let config = config_in(directory.path());
         install_old(&config);
-        Self { folder, config }
+        Self { directory, config }
     }
 
     fn bundle(&self, program: &str) -> PathBuf {
         let more = [program_of(program)];
-        bundles::write_with(self.folder.path(), &Version::good("2.0.0"), None, &more)
+        bundles::write_with(self.directory.path(), &Version::good("2.0.0"), None, &more)
     }
 
     /// What a daemon does after a commit. Whether it moved.
@@ -242,12 +242,12 @@ fn falling_back_may_be_ended_and_done_again() {
 fn a_committed_update_brings_its_updater_along() {
     let mut device = Device::with(&Version::good("2.0.0"));
     // Memory may forbid programs.
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for name in ["docker-compose.prod.yml", ".env"] {
-        fs::copy(device.config.folder.join(name), folder.path().join(name)).unwrap();
+        fs::copy(device.config.folder.join(name), directory.path().join(name)).unwrap();
     }
-    device.config.folder = folder.path().to_owned();
-    device.config.make_folders().unwrap();
+    device.config.folder = directory.path().to_owned();
+    device.config.make_directories().unwrap();
     let apply = |device: &Device, version: &'static str, program: &str| {
         let version = Version::good(version);
         let path = bundles::write_with(

@@ -45,14 +45,14 @@ pub(super) fn make_folders(config: &Config, report: &mut Report<'_>) -> Result<(
             updates.display()
         ));
     }
-    config.make_folders()
+    config.make_directories()
 }
 
 pub(super) fn make(folder: &Path, mode: u32, report: &mut Report<'_>) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    files::make_folder(folder)?;
+    files::make_directory(folder)?;
     set_mode(folder, mode)?;
     report.made(format!("{}", folder.display()));
     Ok(())

@@ -44,7 +44,7 @@ use self::{
 };
 pub use self::{
     legacy::{LoadedArchive, load_legacy},
-    names::{keeping, let_go},
+    names::{keeping, release_image},
 };
 use crate::{
     Error, Result,
@@ -82,7 +82,7 @@ pub(crate) fn missing_bytes(
     Ok(present(engine, store)?.bytes_to_send(&images_for(manifest, facts), facts))
 }
 
-/// How many bytes of disk loading the images of a bundle takes in the engine's folder: [`Present::disk_needed`].
+/// How many bytes of disk loading the images of a bundle takes in the engine's directory: [`Present::disk_needed`].
 pub(crate) fn disk_needed(
     engine: &dyn ContainerEngine,
     store: &Store,

@@ -33,7 +33,7 @@ pub fn keeping(product: &ProductName, image: &Digest) -> String {
 /// # Errors
 /// A container uses it, or the engine does not answer. It is forgotten by the record even then, so nothing is ever
 /// built upon it.
-pub fn let_go(
+pub fn release_image(
     engine: &dyn ContainerEngine,
     store: &mut Store,
     product: &ProductName,

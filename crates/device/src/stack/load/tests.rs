@@ -255,17 +255,17 @@ fn containerd() -> EngineFacts {
 struct World {
     engine: Engine,
     store: Store,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("state/updates.sqlite")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("state/updates.sqlite")).unwrap();
         Self {
             engine: Engine::default(),
             store,
-            folder,
+            directory,
         }
     }
 
@@ -276,7 +276,7 @@ impl World {
             layers,
             config: serde_json::json!({}),
         };
-        sample::open(&sample::bundle(self.folder.path(), version, &[image]))
+        sample::open(&sample::bundle(self.directory.path(), version, &[image]))
     }
 
     fn load(&mut self, bundle: &mut VerifiedBundle<File>, facts: &EngineFacts) -> Result<Loaded> {
@@ -418,7 +418,7 @@ fn an_image_of_another_architecture_is_noticed() {
 fn a_bundle_that_changed_since_it_was_verified_is_not_loaded() {
     let mut world = World::new();
     let mut bundle = world.bundle("1.0.0", vec![lower(), upper(2)]);
-    let path = world.folder.path().join("sample-update-1.0.0.tar.gz");
+    let path = world.directory.path().join("sample-update-1.0.0.tar.gz");
     flip_a_bit(&path, std::fs::metadata(&path).unwrap().len() / 2);
     let error = world.load(&mut bundle, &containerd()).unwrap_err().to_string();
     assert!(error.contains("read sample:1.0.0 from the bundle"), "{error}");
@@ -484,9 +484,9 @@ fn an_image_goes_with_our_names_but_not_with_a_persons() {
     let product = "sample".parse().unwrap();
     world.engine.tag(&id, "sample:1.0.0").unwrap();
     world.engine.tag(&id, "mine:1").unwrap();
-    let_go(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
+    release_image(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
     assert_eq!(world.engine.images().unwrap()[0].references, ["mine:1"]);
     assert!(world.store.loaded().unwrap().is_empty());
     world.engine.remove_image("mine:1").unwrap();
-    let_go(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
+    release_image(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
 }

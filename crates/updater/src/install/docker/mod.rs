@@ -178,7 +178,7 @@ fn plugin_in(bundle: &Bundle) -> Option<EntryName> {
 }
 
 fn write_plugin(bundle: &mut Bundle, name: &EntryName, folder: &Path, report: &mut Report<'_>) -> Result<()> {
-    files::make_folder(folder)?;
+    files::make_directory(folder)?;
     let place = folder.join(PLUGIN);
     let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
     files::write_with(&place, 0o755, |out| io::copy(&mut content, out).map(drop))?;
