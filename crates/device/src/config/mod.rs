@@ -279,12 +279,12 @@ impl Config {
         self.state.join("updates.sqlite")
     }
 
-    /// Held by whoever acts.
+    /// The lock of the process that acts.
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")
     }
 
-    /// Held by whoever downloads.
+    /// The lock of the process that downloads.
     pub fn download_lock(&self) -> PathBuf {
         self.state.join("download.lock")
     }

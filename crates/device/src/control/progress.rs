@@ -2,7 +2,7 @@
 
 use crate::state::Phase;
 
-/// Is told what goes on.
+/// Receives the progress of an update.
 pub trait Progress {
     /// A phase begins, for the update to `version`.
     fn phase(&self, version: &str, phase: Phase);
@@ -17,7 +17,7 @@ pub trait Progress {
     fn note(&self, text: &str);
 }
 
-/// Tells nobody.
+/// Discards all progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The answer comes when it is durable that the work has begun, or why it has not; how it ends is in the record. While the
-//! daemon acts, nothing is queued: whoever asks is told at once who is at work.
+//! daemon acts, nothing is queued: a request fails at once with what the daemon does.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +41,7 @@ pub enum Command {
     },
 }
 
-/// Something asked for, with somebody who waits for the answer.
+/// A command, with the channel for its answer.
 #[derive(Debug)]
 pub struct Request {
     /// What is asked for.
@@ -100,7 +100,7 @@ impl Requests {
 
     /// Wakes the daemon: something lies in `updates/`.
     pub fn ring(&self) {
-        // Without a daemon nobody waits.
+        // Without a daemon nothing receives it.
         let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
         bell.send(()).ok();
     }
@@ -121,7 +121,7 @@ impl Requests {
         None
     }
 
-    /// Whether somebody waits.
+    /// Whether a request waits.
     pub fn is_waiting(&self) -> bool {
         !self.state().queue.is_empty()
     }
@@ -144,9 +144,9 @@ impl Requests {
 }
 
 impl Request {
-    /// Tells whoever asked what came of it.
+    /// Sends the outcome to the asker.
     pub fn answer(self, outcome: Result<()>) {
-        // Whoever no longer waits sees it in the record.
+        // An asker that no longer waits finds it in the record.
         self.answer.send(outcome).ok();
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_while_the_daemon_acts() {
+    fn no_request_waits_while_the_daemon_acts() {
         let (bell, rung) = mpsc::channel();
         let requests = Requests::new(bell);
         let waiting = requests.ask(Command::Delete { id: 1 }).unwrap();

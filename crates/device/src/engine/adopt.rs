@@ -37,7 +37,7 @@ impl Updater<'_> {
         {
             return Ok(false);
         }
-        // What a failed first installation has left was set by nobody.
+        // What a failed first installation has left was not set by hand.
         let never_installed = current.is_none() && !self.store.updates()?.is_empty();
         if never_installed || self.store.stuck()?.is_some() {
             return Ok(false);
@@ -68,7 +68,7 @@ impl Updater<'_> {
             made_on: self.clock.stamp(),
         })?;
         self.store.adopt(id)?;
-        // Whoever set it knows what data it has.
+        // The person who set it knows what data it has.
         self.store.set_data(&data)?;
         self.progress
             .note(&format!("{version} was set by hand and is the current version now"));

@@ -45,7 +45,7 @@ impl Updater<'_> {
     /// The services of a gated update that had to wait.
     fn start_the_rest(&mut self, update: &Update, to: &Release) -> Result<()> {
         let stack = release::stack(self.config, to);
-        // Nobody else starts them, so an engine that is being restarted, or a service that was slow once, is no reason to stop.
+        // Nothing else starts them, so a restart of the engine or a service that was slow once is no reason to stop.
         for tries_left in (0..START_TRIES).rev() {
             self.wait_for_engine()?;
             match self.engine.up(&stack, Services::All) {

@@ -1,4 +1,4 @@
-//! What is known of an update, for whoever must find out why it failed. Secrets are taken out.
+//! The diagnosis of a failed update: what is known of it, without secrets.
 
 use std::fmt::Write as _;
 

@@ -43,7 +43,7 @@ struct Seen {
 type Looks = (PathBuf, u64, (i64, i64));
 
 impl DropDirectory {
-    /// The bundles that have not changed for a moment and that nobody writes. `now` is of a monotonic clock.
+    /// The bundles that have not changed for a moment and that no process writes. `now` is of a monotonic clock.
     ///
     /// # Errors
     /// The directory cannot be read.

@@ -1,6 +1,6 @@
-//! One at a time: whoever acts holds the lock, and says who it is.
+//! The lock that lets one process act at a time. It names its holder.
 //!
-//! `flock(2)` on a file that stays: the kernel lets go when the process ends, however it ends.
+//! `flock(2)` on a file that stays: the kernel releases it when the process ends, however it ends.
 
 use std::{
     fs::{File, OpenOptions},
@@ -45,7 +45,7 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(Error::io("open", path))?;
-        // Whoever only looks holds it for an instant.
+        // A process that only looks holds it for an instant.
         for left in (0..LOOKS).rev() {
             if try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)? {
                 break;
@@ -64,7 +64,7 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Who holds the lock in the file `path`, if anybody does. Is in nobody's way.
+    /// The holder of the lock in the file `path`, if there is one. Blocks no other process.
     ///
     /// # Errors
     /// The file is there and cannot be read.

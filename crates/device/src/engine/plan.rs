@@ -19,7 +19,7 @@ use crate::{
     system::files,
 };
 
-/// What an update would do, and what stands against it.
+/// What an update would do, and the problems that block it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The version that runs; none if nothing is installed.
@@ -43,7 +43,7 @@ pub struct Plan {
     pub rollback: String,
     /// Free and needed disk.
     pub disk: Vec<String>,
-    /// What stands against it.
+    /// The problems that block it.
     pub problems: Vec<Problem>,
 }
 
@@ -99,7 +99,7 @@ impl Updater<'_> {
 
     /// The services that are made anew, by the new files in `work`.
     fn restarts(&self, findings: &Findings, manifest: &Manifest, work: &Path) -> Result<Vec<String>> {
-        // What stands against the update is said already.
+        // The problem is reported already.
         let Ok(project) = &findings.project else {
             return Ok(Vec::new());
         };

@@ -1,4 +1,4 @@
-//! Everything that stands against an update, found at once and before anything is changed.
+//! The blocking problems of an update, found at once and before anything is changed.
 //!
 //! [`Inputs`] are gathered by the engine; [`problems`] and [`gate`] judge them and do no input or output.
 
@@ -73,7 +73,7 @@ pub struct Disk {
     pub needed: u64,
 }
 
-/// Everything that stands against the update.
+/// The blocking problems of the update.
 pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     product(inputs, &mut problems);

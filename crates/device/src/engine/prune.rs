@@ -102,7 +102,7 @@ impl Updater<'_> {
         Ok(())
     }
 
-    /// Keeps the newest failed bundles, `latest` among them, and whatever else a person put there.
+    /// Keeps the newest failed bundles, `latest` among them, and everything else that a person put there.
     pub(super) fn prune_failed(&self, latest: &Path) -> Result<()> {
         let directory = self.config.failed();
         let mut bundles: Vec<_> = entries(&directory)?

@@ -144,7 +144,7 @@ impl Updater<'_> {
         };
         Ok((event, change))
     }
-    /// What the caller is told of an update that rests.
+    /// The result for the caller of an update that rests.
     pub(super) fn outcome(&mut self, id: i64, state: State) -> Result<State> {
         let update = self.store.update(id)?;
         let message = update

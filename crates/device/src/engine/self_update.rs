@@ -9,7 +9,7 @@
 //! fall back the new one ends or hangs at five starts: `bin/updater.previous fall-back`, called by the service manager
 //! ```
 //!
-//! A trial names the new program by its digest, so whoever comes after a crash knows whether the switch was made.
+//! A trial names the new program by its digest, so the next start after a crash knows whether the switch was made.
 //! The program never moves backwards: rolling the product back leaves it, and a bundle with an older one does too. A
 //! program that failed its trial is remembered and not tried again. Nothing of this happens in a process that is not the
 //! installed program.
@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The running program, whatever became of its file.
+/// The running program, even if its file was replaced or removed.
 const RUNNING: &str = "/proc/self/exe";
 
 /// The digest of a program that is on trial.
@@ -317,7 +317,7 @@ pub fn switch(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Makes `to` another name of the file `from`, whatever it was.
+/// Makes `to` another name of the file `from`, and replaces what was there.
 fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let temporary = to.with_file_name(format!("{}{name}", files::TEMPORARY));

@@ -124,7 +124,7 @@ impl Updater<'_> {
         self.verify_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
         match verified {
             Err(error @ VerifyError::Io(_)) => Err(error.into()),
-            // Whatever a damaged part did to the whole, which part it is says more.
+            // Which part is damaged says more than what the damage did to the whole.
             Err(error) => {
                 find_damage(path)?;
                 Err(error.into())

@@ -1,6 +1,6 @@
 //! A bundle on the disk: one file, or a list with the parts that lie beside it. It is named by the file, or by the list.
 //!
-//! Parts belong together by their names alone, so that a set can be moved and removed whatever its list says; what is
+//! Parts belong together by their names alone, so a set can be moved and removed without regard to its list; what is
 //! *read* is what the list names ([`bundle::parts`]). A list is where its parts are: it comes last, and goes first.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{
     system::{crash, files},
 };
 
-/// A verified bundle, whatever it lies in.
+/// A verified bundle, from one file or from parts.
 pub type Bundle = VerifiedBundle<Source>;
 
 /// Opens a bundle to be verified.
@@ -121,7 +121,7 @@ pub fn hidden(config: &Config, download: &Download) -> PathBuf {
     config.downloads().join(name)
 }
 
-/// Removes what has come of a download that nobody wants any more.
+/// Removes the files of a download that is no longer wanted.
 pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
     let downloads = store.download(id)?;
     downloads

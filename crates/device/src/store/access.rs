@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// How many lines of the audit log are kept.
 const AUDIT_LINES: u32 = 10_000;
 
-/// How many of refused logins: whoever tries passwords must not push out what counts.
+/// How many of refused logins: password guessing must not push out what counts.
 const REFUSED_LINES: u32 = 1_000;
 
 /// What a refused login is called in the audit log.

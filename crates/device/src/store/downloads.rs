@@ -136,7 +136,7 @@ impl Store {
         Ok(files.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Records how far the file at `position` is here; false if nobody wants it any more.
+    /// Records how far the file at `position` is here; false if the download is no longer wanted.
     ///
     /// # Errors
     /// The database cannot be written.

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{Error, Result, system::crash};
 
-/// What the names of files in the making begin with; intake passes them over.
+/// The prefix of the names of incomplete files; intake ignores them.
 pub const TEMPORARY: &str = ".partial-";
 
 /// The free bytes of the file system that `directory` is on, as far as everybody may take them.

@@ -181,7 +181,7 @@ impl Device {
         self.store().updates().unwrap().remove(0)
     }
 
-    /// Somebody removes every image that no container uses.
+    /// Removes every image that no container uses, as a person would.
     pub fn remove_unused_images(&self) {
         let mut machine = self.world.0.borrow_mut();
         let used: Vec<_> = machine.containers.values().map(|container| container.image).collect();

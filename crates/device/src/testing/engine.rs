@@ -114,7 +114,7 @@ impl ContainerEngine for World {
                 };
                 let id = Digest::of(config);
                 machine.images.insert(id, loaded);
-                // A name goes to what is loaded last, whoever had it.
+                // A name goes to what is loaded last, even if another image had it.
                 for name in image["RepoTags"].as_array().into_iter().flatten() {
                     machine.tags.insert(text(name), id);
                 }

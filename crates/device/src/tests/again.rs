@@ -124,7 +124,7 @@ fn what_had_to_wait_is_started_however_often_it_takes_or_it_is_said() {
         warnings.iter().any(|text| text.contains("told to fail")),
         "{warnings:?}"
     );
-    // Everything else is in order, and a start mends it.
+    // Everything else is in order, and a start repairs it.
     assert!(device.store().current().unwrap().unwrap().bundle.unwrap().exists());
     device.world.heal();
     device.run_recovered(|updater| updater.start()).unwrap();
@@ -235,7 +235,7 @@ fn a_version_whose_files_are_gone_is_not_gone_back_to() {
 }
 
 #[test]
-fn the_dump_that_a_rollback_needs_stays_whatever_waits() {
+fn the_dump_that_a_rollback_needs_stays_while_another_update_waits() {
     let mut device = Device::with(&Version::good("2.0.0"));
     device.config.keep.backups = 0;
     let id = device.drop_bundle(&Version::migrating("2.1.0")).id;

@@ -124,7 +124,7 @@ fn images_of_an_earlier_start_are_loaded_again() {
 }
 
 #[test]
-fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
+fn removed_images_are_loaded_again_for_a_rollback() {
     let device = Device::without_keys().having(&Version::old("2.0.0"));
     device.apply(&Version::readable("2.1.0")).unwrap();
     device.remove_unused_images();

@@ -31,7 +31,7 @@ fn a_first_installation_that_fails_leaves_nothing_running() {
     let error = device.apply(&version).unwrap_err();
     assert!(matches!(error, Error::Undone { .. }), "{error}");
     assert!(device.world.0.borrow().containers.is_empty());
-    // What it has left was set by nobody.
+    // What it has left was not set by hand.
     assert!(!device.run(|updater| updater.adopt()).unwrap());
     // The right bundle is accepted afterwards.
     device.apply(&Version::good("2.0.1")).unwrap();
@@ -51,7 +51,7 @@ fn an_update_recreates_only_what_changed() {
 #[test]
 fn a_clock_that_is_wrong_changes_nothing() {
     let device = Device::with(&Version::good("2.0.0"));
-    // Without a clock of its own a device begins in 1970 at each boot, until somebody tells it the time.
+    // Without a clock of its own a device begins in 1970 at each boot, until it gets the time.
     let in_1970 = -1_770_000_000;
     device.world.0.borrow_mut().clock_error = in_1970;
     device.apply(&Version::migrating("2.1.0")).unwrap();
@@ -195,7 +195,7 @@ fn rolling_back_keeps_data_where_the_old_version_reads_it() {
 }
 
 #[test]
-fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
+fn removed_images_are_loaded_again_for_a_rollback() {
     let device = Device::with(&Version::good("2.0.0"));
     device.apply(&Version::good("2.1.0")).unwrap();
     device.remove_unused_images();

@@ -198,7 +198,7 @@ fn a_damaged_part_is_named_and_nothing_is_changed() {
 fn removed_together_when_no_rollback_needs_them() {
     let device = Device::with(&Version::split("2.0.0"));
     device.apply(&Version::split("2.1.0")).unwrap();
-    // Somebody removes images of the version before: they come from its parts.
+    // Images of the version before are removed: they come from its parts.
     device.remove_unused_images();
     let id = device.update().id;
     device.run(|updater| updater.roll_back(id, None)).unwrap();

@@ -1,6 +1,6 @@
 //! The `docker` program: its environment, its arguments for a project, and its errors without secrets.
 //!
-//! Compose is told everything and finds nothing by itself: the engine, the project's directory and files. Of the
+//! Compose gets the engine, the project's directory and its files as arguments, and finds nothing by itself. Of the
 //! environment it gets only where programs and its own configuration are, because any variable there would take precedence
 //! over the one in `.env`, and `COMPOSE_*` ones would change what the project is. So it does the same in a shell as in the
 //! daemon. Nothing secret is an argument, and what Compose says is shown without the values of secrets.

@@ -108,7 +108,7 @@ impl<'a> Archive<'a> {
         self.entries.iter().map(entry).sum::<u64>() + TAR_END.len() as u64
     }
 
-    /// Writes the archive. `progress` is told the number of bytes of each piece.
+    /// Writes the archive. `progress` gets the number of bytes of each piece.
     pub(crate) fn write<S: Read + Seek>(
         &self,
         bundle: &mut VerifiedBundle<S>,

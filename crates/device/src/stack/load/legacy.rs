@@ -36,7 +36,7 @@ pub struct LoadedArchive {
     pub sent_bytes: u64,
 }
 
-/// Loads all images of a legacy bundle. `progress` is told the number of bytes of each piece that is sent.
+/// Loads all images of a legacy bundle. `progress` gets the number of bytes of each piece that is sent.
 ///
 /// # Errors
 /// The bundle cannot be read; the engine refuses it, or afterwards lacks an image or has it for another platform. What was

@@ -102,7 +102,7 @@ fn images_for<'a>(manifest: &'a Manifest, facts: &EngineFacts) -> Vec<&'a Platfo
 }
 
 /// Loads `image` for `platform` out of a bundle, unless it is there. It then has the name [`keeping`] gives, and not
-/// yet the compose file's. `progress` is told the number of bytes of each piece that is sent.
+/// yet the compose file's. `progress` gets the number of bytes of each piece that is sent.
 ///
 /// # Errors
 /// The bundle has no such image for the platform, or cannot be read; the engine is for another platform, goes away,

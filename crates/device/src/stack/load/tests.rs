@@ -26,7 +26,7 @@ use sample::{Image, Layer, Packed, layer, noise};
 #[derive(Default)]
 struct Engine {
     state: RefCell<State>,
-    /// Layers that it has lost, whatever it says.
+    /// Layers that it has lost, even where it says that it has them.
     lost: BTreeSet<Digest>,
     /// What it says that its images are for.
     architecture: Option<&'static str>,
@@ -465,7 +465,7 @@ fn an_image_from_before_a_power_cut_is_not_believed() {
     let mut world = World::new();
     let mut bundle = world.bundle("1.0.0", vec![lower()]);
     let loaded = world.load(&mut bundle, &containerd()).unwrap();
-    // Recorded as whole: believed, whatever else is recorded.
+    // Recorded as whole: believed, even if another boot loads it.
     world
         .store
         .set_setting(&format!("loading {}", loaded.id), Some("another boot"))
