@@ -108,7 +108,9 @@ fn torture_old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
     env.push_str("WEBMACS_VERSION=2.0.0\nDB_PASSWORD=of-the-old-installer\nSECRET_KEY=of-the-old-installer-too\n");
     fs::write(site.env_file(), env).unwrap();
 
-    apply(&first).expect(0).expect_told("nobody vouches for this bundle");
+    apply(&first)
+        .expect(0)
+        .expect_told("the origin of this bundle is not verified");
     site.wait_for_health();
     site.expect_runs(&V2_0_0);
     let witness = site.witness();

@@ -40,7 +40,7 @@ impl Updater<'_> {
             .set_identity(update.id, &manifest.version, &manifest.changelog, digest)?;
         let mut facts = vec![Fact::Verified(self.verify_ms)];
         if opened.bundle.signed_by().is_none() {
-            let text = "nobody vouches for this bundle: no key is trusted on this device";
+            let text = "the origin of this bundle is not verified: no key is trusted on this device";
             self.progress
                 .note(&format!("warning: {text}; hint: updater trust add KEY"));
             facts.push(Fact::Warning(text.to_owned()));
@@ -55,7 +55,7 @@ impl Updater<'_> {
         let substitutes = manifest.image_details.iter().filter(|image| image.substitute);
         facts.extend(substitutes.map(|image| {
             Fact::Warning(format!(
-                "{} is made from a stand-in: not for production",
+                "{} is made from a substitute: not for production",
                 image.reference
             ))
         }));

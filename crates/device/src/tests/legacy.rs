@@ -23,7 +23,9 @@ fn a_first_installation() {
         "{warnings:?}"
     );
     assert!(
-        warnings.iter().any(|text| text.contains("nobody vouches")),
+        warnings
+            .iter()
+            .any(|text| text.contains("origin of this bundle is not verified")),
         "{warnings:?}"
     );
 }

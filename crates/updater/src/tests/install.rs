@@ -359,7 +359,10 @@ fn an_unsigned_bundle_needs_to_be_asked_for() {
     let installed = device.install_with(&options).unwrap();
     assert!(installed.trusted_keys.is_empty());
     assert!(
-        installed.notes.iter().any(|note| note.contains("nobody vouches")),
+        installed
+            .notes
+            .iter()
+            .any(|note| note.contains("origin of this bundle is not verified")),
         "{:?}",
         installed.notes
     );
