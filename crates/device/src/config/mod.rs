@@ -1,4 +1,4 @@
-//! The updater's configuration, and where everything lies on a device.
+//! The updater's configuration, and the paths of its files on a device.
 //!
 //! `/etc/<product>/updater.toml` is written at installation and kept at updates. Everything else follows from it.
 
@@ -49,7 +49,7 @@ pub struct Config {
     /// Where newer versions are found; nowhere if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github: Option<GitHub>,
-    /// What is done unasked.
+    /// What the updater does without a request.
     #[serde(default, skip_serializing_if = "Automatic::is_off")]
     pub automatic: Automatic,
     /// How the page and the API are served.
@@ -239,7 +239,7 @@ impl Config {
         self.folder.join(".env")
     }
 
-    /// Where bundles are dropped.
+    /// The drop directory for bundles.
     pub fn updates(&self) -> PathBuf {
         self.folder.join("updates")
     }
@@ -249,7 +249,7 @@ impl Config {
         self.updates().join("applied")
     }
 
-    /// The bundles that did not work, with what is known of why.
+    /// The bundles that failed, each with its diagnosis.
     pub fn failed(&self) -> PathBuf {
         self.updates().join("failed")
     }
@@ -269,7 +269,7 @@ impl Config {
         self.state.join("releases")
     }
 
-    /// What an update replaces, kept until it has ended.
+    /// The files that an update replaces, kept until it has ended.
     pub(crate) fn work(&self) -> PathBuf {
         self.state.join("work")
     }
@@ -315,7 +315,7 @@ impl Config {
         Ok(())
     }
 
-    /// A group may write to `updates/`. What lies behind a link there would be removed, or fed to the database, by root.
+    /// A group may write to `updates/`. Root would follow a link there, and remove its target or restore it.
     pub fn refuse_links(&self) -> Result<()> {
         for directory in [self.applied(), self.failed(), self.downloads(), self.backups()] {
             if directory.is_symlink() {

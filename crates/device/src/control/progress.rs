@@ -1,4 +1,4 @@
-//! What a person sees while the updater works.
+//! The progress of the updater while it works.
 
 use crate::state::Phase;
 
@@ -10,7 +10,7 @@ pub trait Progress {
     /// Something long begins, of `total` bytes where that is known.
     fn begin(&self, what: &str, total: Option<u64>);
 
-    /// So many bytes more are done.
+    /// This many more bytes are done.
     fn advance(&self, bytes: u64);
 
     /// Something that a person should know.

@@ -1,10 +1,10 @@
-//! What people ask for over the API, handed to the daemon: it alone acts, under the lock and by the journal.
+//! The queue of requests from the API to the daemon, which alone acts, under the lock and by the journal.
 //!
 //! ```text
 //! handler ── ask ──► queue ── next ──► daemon: lock → recover → begin → [answer] → go on until it rests
 //! ```
 //!
-//! The answer comes when it is durable that the work has begun, or why it has not; how it ends is in the record. While the
+//! The answer comes when the begun work is durable, or says why it did not begin; the record says how it ends. While the
 //! daemon acts, nothing is queued: a request fails at once with what the daemon does.
 
 use std::{
@@ -27,7 +27,7 @@ pub enum Command {
         /// The update's number.
         id: i64,
     },
-    /// Bring the version before back.
+    /// Bring the previous version back.
     RollBack {
         /// The number of the update that is rolled back.
         id: i64,
@@ -64,12 +64,12 @@ struct State {
     busy: Option<String>,
 }
 
-/// While it lives, the daemon acts.
+/// Marks the daemon as acting until it is dropped.
 #[derive(Debug)]
 pub struct Acting<'a>(&'a Requests);
 
 impl Requests {
-    /// No requests; `bell` is rung for each one.
+    /// An empty queue; each request rings `bell`.
     pub fn new(bell: mpsc::Sender<()>) -> Self {
         Self {
             state: Mutex::default(),
@@ -77,7 +77,7 @@ impl Requests {
         }
     }
 
-    /// Asks for something; the answer comes over what is given back, or never, if the daemon ends first.
+    /// Queues a command; the receiver gets the answer, or never one if the daemon ends first.
     ///
     /// # Errors
     /// [`Error::Busy`]: the daemon acts, or too many wait.
@@ -98,7 +98,7 @@ impl Requests {
         Ok(receiver)
     }
 
-    /// Wakes the daemon: something lies in `updates/`.
+    /// Wakes the daemon: a file is in `updates/`.
     pub fn ring(&self) {
         // Without a daemon nothing receives it.
         let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +126,7 @@ impl Requests {
         !self.state().queue.is_empty()
     }
 
-    /// From now on, until it is dropped, the daemon does `what`. Those who wait are told so.
+    /// Marks the daemon as doing `what` until the result is dropped. Requests that wait fail with it.
     pub fn acting(&self, what: &str) -> Acting<'_> {
         let mut state = self.state();
         state.busy = Some(what.to_owned());

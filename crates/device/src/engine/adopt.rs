@@ -17,14 +17,14 @@ use crate::{
     system::files,
 };
 
-/// The manifest that lies in the product's directory when a person unpacked a bundle there.
+/// The manifest in the product's directory, where a person unpacked a bundle.
 const MANIFEST: &str = "manifest.json";
 
 impl Updater<'_> {
-    /// Makes the version that a person set in `.env` the current one; whether there was one.
+    /// Makes the version that a person set in `.env` the current one. Returns whether there was one.
     ///
     /// # Errors
-    /// Its images are not loaded, or its files make no sense.
+    /// Its images are not loaded, or its files are invalid.
     pub(crate) fn adopt(&mut self) -> Result<bool> {
         let current = self.store.current()?;
         let Some(text) = release::version_in_env(self.config, current.as_ref())? else {
@@ -109,7 +109,7 @@ impl Updater<'_> {
         let Some(bytes) = files::read_if_there(&self.config.folder.join(MANIFEST))? else {
             return Ok(None);
         };
-        // One of another version, or of the old form, says nothing about this one.
+        // A manifest of another version, or of the legacy form, does not describe this version.
         Ok(Manifest::from_json(&bytes)
             .ok()
             .filter(|manifest| manifest.version == *version && manifest.product == self.config.product)

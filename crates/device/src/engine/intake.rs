@@ -1,4 +1,4 @@
-//! Bundles that are dropped into `updates/`: found, waited for until they are whole, and applied in version order.
+//! Intake of bundles from `updates/`: finds them, waits until they are complete, and applies them in version order.
 //!
 //! A file is taken when it has not changed for a moment, no process has it open for writing, and it is whole: a copy that
 //! stalls looks finished, so a bundle that ends too early is waited for, and given up only when it has not grown for
@@ -27,7 +27,7 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// Applies what lies in `updates/`, the oldest version first; how each ended. What is still being copied is left.
+    /// Applies the bundles in `updates/`, the oldest version first, and returns how each ended. Skips incomplete copies.
     ///
     /// # Errors
     /// The record or the directory cannot be used; the engine does not answer, and then nothing is touched.

@@ -17,10 +17,10 @@ use rustix::{
 
 use crate::{Error, Result, system::files};
 
-/// How often a lock that is held is tried again.
+/// Attempts to take a lock that is held.
 const LOOKS: u32 = 10;
 
-/// How long is waited in between.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to act, until it is dropped.
@@ -30,7 +30,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock in the file `path`; `what` is what others are told that we do.
+    /// Takes the lock in the file `path`; `what` tells other processes what the holder does.
     ///
     /// # Errors
     /// [`Error::Busy`], with who holds it; the file cannot be made.
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_told_who_is_first() {
+    fn the_second_learns_who_is_first() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let first = Lock::take(&path, "updater apply a.tar.gz").unwrap();

@@ -1,4 +1,4 @@
-//! Removing what the declared retention does not keep, and never what a rollback needs.
+//! Retention: removes what the declared rule does not keep, and never what a rollback needs.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +38,7 @@ impl Updater<'_> {
                 let product = &self.config.product;
                 if let Err(error) = load::release_image(self.engine, &mut self.store, product, &pin.id, &pin.reference)
                 {
-                    // A person's container uses it: that is theirs to say.
+                    // A person's container uses it, so the person decides.
                     self.progress.note(&format!("{} stays: {error}", pin.reference));
                 }
             }
@@ -49,7 +49,7 @@ impl Updater<'_> {
                 .bundle
                 .as_ref()
                 .filter(|bundle| bundle.starts_with(self.config.applied()))
-                // Another one may have taken its place.
+                // Another bundle may have replaced it.
                 .filter(|bundle| !kept.iter().any(|kept| kept.bundle.as_ref() == Some(bundle)))
             {
                 bundle_files::remove(bundle)?;
@@ -82,7 +82,7 @@ impl Updater<'_> {
             .find(under_way)
             .or_else(|| updates.iter().find(is_complete));
         let needed: Vec<PathBuf> = needed.into_iter().flat_map(of).collect();
-        // The newest first. The record knows their order; the stamps in their names are of clocks that may have been wrong.
+        // The newest first. The order comes from the record, as the clock of the stamps in the names may have been wrong.
         let recorded: Vec<PathBuf> = updates.iter().flat_map(of).collect();
         let mut backups: Vec<_> = entries(&self.config.backups())?
             .into_iter()

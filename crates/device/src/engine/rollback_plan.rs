@@ -1,4 +1,4 @@
-//! What rolling an update back would mean for the data, found before anything changes.
+//! The rollback plan: what a rollback would mean for the data, found before anything changes.
 
 use bundle::manifest::DataRule;
 use semver::Version;
@@ -21,7 +21,7 @@ pub struct RollbackPlan {
     pub discards_data_since: Option<String>,
 }
 
-/// What rolling back `update` would mean, by the data rule.
+/// The plan of rolling back `update`, by the data rule.
 ///
 /// # Errors
 /// It is not possible, and why.
@@ -74,7 +74,7 @@ pub fn rollback_plan(store: &Store, update: &Update) -> Result<RollbackPlan> {
                 "stay, or install a newer version",
             );
         }
-        // Nothing was written between the dump that is put back and the commit.
+        // Nothing was written between the dump that is restored and the commit.
         false => Some(update.facts.stopped_at.clone().unwrap_or_default()),
     };
     Ok(RollbackPlan {

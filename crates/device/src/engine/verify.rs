@@ -1,4 +1,4 @@
-//! Verifying: is the bundle whole and trusted, and can this device take it? Nothing is changed.
+//! Verifying: checks that the bundle is complete and trusted, and that this device can take it. Changes nothing.
 //!
 //! The file is opened once; what is used later is read from this very file, and hashed again then. All problems are
 //! reported at once ([`crate::engine::preflight`]).

@@ -1,4 +1,4 @@
-//! A bundle on the disk: one file, or a list with the parts that lie beside it. It is named by the file, or by the list.
+//! A bundle on the disk: one file, or a list with its parts beside it. Its path is that of the file or of the list.
 //!
 //! Parts belong together by their names alone, so a set can be moved and removed without regard to its list; what is
 //! *read* is what the list names ([`bundle::parts`]). A list is where its parts are: it comes last, and goes first.
@@ -57,7 +57,7 @@ pub(crate) fn list_of_part(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(list_name(bundle)))
 }
 
-/// The file beside a bundle that did not work, with what is known of why.
+/// The diagnosis file beside a bundle that failed.
 pub(crate) fn diagnosis(bundle: &Path) -> PathBuf {
     let mut name = bundle.as_os_str().to_owned();
     name.push(".diagnostic.txt");
@@ -79,7 +79,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
 fn put_with(from: &Path, to: &Path, put: fn(&Path, &Path) -> Result<()>) -> Result<()> {
     let parts = parts_beside(from)?;
     if !parts.is_empty() {
-        // One of the same name would name a mixture now.
+        // An existing list of the same name would describe a mixture now.
         files::remove(to)?;
         crash::point("old list removed");
     }
@@ -129,7 +129,7 @@ pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
         .try_for_each(|download| files::remove(&hidden(config, download)))
 }
 
-/// What the names of bundles end in.
+/// The extension of bundles.
 const ENDINGS: [&str; 3] = [".tar.gz", ".zip", LIST_ENDING];
 
 /// Whether a file may be a bundle, by its name. Hidden ones are being written, by us or by `rsync`.

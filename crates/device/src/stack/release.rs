@@ -28,7 +28,7 @@ use crate::{
 };
 
 const MANIFEST: &str = "manifest.json";
-/// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
+/// In place of a manifest: what a legacy bundle declared, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
 const PINS: &str = "images.json";
 /// The directory of the extra files inside of a release's directory.
@@ -79,7 +79,7 @@ pub(crate) fn prepare(
 }
 
 /// Writes which image each service runs, as a file for Compose in `directory`. It also notes the project's name, as an
-/// extension that Compose passes over: looking at the containers is then possible without asking it.
+/// extension that Compose ignores: listing the containers then needs no call of Compose.
 pub(crate) fn write_pins(directory: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
     let text = pins::text(project, pins.iter().map(|(service, pin)| (service.as_str(), pin.id)));
     let path = directory.join(PINS);

@@ -1,6 +1,6 @@
 //! The keys whose bundles this device accepts: minisign public key files in `/etc/<product>/trusted-keys`.
 //!
-//! It is a set, so that a key can be replaced: the new one is added, releases are signed with it, the old one is removed.
+//! It is a set, so that a key can be replaced: add the new key, sign releases with it, remove the previous key.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use bundle::signature::{PublicKey, TrustedKeys};
 
 use crate::{Error, Result, system::files};
 
-/// What the names of key files end with.
+/// The extension of key files.
 const EXTENSION: &str = "pub";
 
 /// A minisign public key file has two short lines.

@@ -49,7 +49,7 @@ impl Store {
         Ok(origin.optional()?.unwrap_or_default())
     }
 
-    /// The update that is called so outside.
+    /// The update with this public name.
     ///
     /// # Errors
     /// The database cannot be read.

@@ -15,7 +15,7 @@ use crate::{Error, Result, system::crash};
 /// The prefix of the names of incomplete files; intake ignores them.
 pub const TEMPORARY: &str = ".partial-";
 
-/// The free bytes of the file system that `directory` is on, as far as everybody may take them.
+/// The free bytes of the file system of `directory` that every user may take.
 ///
 /// # Errors
 /// The system does not say.
@@ -46,13 +46,13 @@ pub fn write_with(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Re
             .create_new(true)
             .mode(mode)
             .open(&temporary)?;
-        // The umask may have taken something away.
+        // The umask may have removed permissions.
         file.set_permissions(Permissions::from_mode(mode))?;
         fill(&mut file)?;
         file.sync_all()
     })();
     if let Err(error) = written {
-        // What stays is found and removed the next time.
+        // A file that stays is found and removed the next time.
         fs::remove_file(&temporary).ok();
         return Err(Error::io("write", path)(error));
     }
@@ -90,7 +90,7 @@ pub fn remove(path: &Path) -> Result<()> {
     sync_directory_of(path)
 }
 
-/// Makes a directory and those above it, durably.
+/// Creates a directory and those above it, durably.
 ///
 /// # Errors
 /// The system refuses.
@@ -141,7 +141,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Makes the entries of the directory that `path` lies in durable.
+/// Makes the entries of the directory that holds `path` durable.
 ///
 /// # Errors
 /// The system refuses.
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_write_leaves_the_old_file() {
+    fn a_failed_write_leaves_the_previous_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         write(&path, b"old", 0o600).unwrap();

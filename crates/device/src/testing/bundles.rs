@@ -24,8 +24,8 @@ pub enum Form {
     Released,
     /// As it is released, in parts.
     Split,
-    /// As the old release procedure made it.
-    Old,
+    /// As the legacy release procedure made it.
+    Legacy,
 }
 
 /// What is special about a version.
@@ -67,10 +67,10 @@ impl Version {
         }
     }
 
-    /// A version that works, made by the old release procedure.
-    pub fn old(version: &'static str) -> Self {
+    /// A version that works, made by the legacy release procedure.
+    pub fn legacy(version: &'static str) -> Self {
         Self {
-            form: Form::Old,
+            form: Form::Legacy,
             ..Self::good(version)
         }
     }
@@ -83,7 +83,7 @@ impl Version {
         }
     }
 
-    /// A version whose data the ones before it cannot read.
+    /// A version whose data the previous ones cannot read.
     pub fn migrating(version: &'static str) -> Self {
         Self {
             revision: 2,
@@ -121,7 +121,7 @@ pub fn write(directory: &Path, version: &Version, key: Option<&NewKey>) -> PathB
             split(std::fs::File::open(&path).unwrap(), name, PART, directory).unwrap();
             directory.join(list_name(name))
         }
-        Form::Old => write_old(directory, version),
+        Form::Legacy => write_legacy(directory, version),
     }
 }
 
@@ -140,7 +140,7 @@ fn images(version: &Version) -> [(&'static str, &'static str, String); 3] {
 }
 
 /// As `docker save` and `tar -czf` make it.
-fn write_old(directory: &Path, version: &Version) -> PathBuf {
+fn write_legacy(directory: &Path, version: &Version) -> PathBuf {
     let number = version.version;
     let mut saved = tar::Builder::new(Vec::new());
     let mut list = Vec::new();

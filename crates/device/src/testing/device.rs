@@ -79,7 +79,7 @@ impl Default for Device {
 impl Device {
     /// A device with nothing installed, which trusts one key.
     pub fn new() -> Self {
-        // In memory: these tests sync thousands of times, and what is on a disk is not what they are about.
+        // In memory: these tests sync thousands of times, and do not test the disk.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() {
             tempfile::tempdir_in(memory)
@@ -250,7 +250,7 @@ impl Device {
         names.take()
     }
 
-    /// Wherever a list of parts lies, they lie beside it as it says, and no part lies anywhere else.
+    /// Checks that beside each list of parts are the parts that it names, and that no other part exists.
     #[track_caller]
     pub fn expect_whole_sets(&self, what: &str) {
         for directory in [self.config.updates(), self.config.applied(), self.config.failed()] {

@@ -327,7 +327,7 @@ impl ContainerEngine for World {
     }
 
     fn logs(&self, stack: &Stack, _lines: u32) -> Result<String> {
-        // Programs do say such things.
+        // Real programs print such lines.
         let env = EnvFile::parse(&std::fs::read_to_string(stack.directory.join(".env")).unwrap_or_default());
         Ok(format!(
             "connecting with {}",

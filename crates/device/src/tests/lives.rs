@@ -1,4 +1,4 @@
-//! Whole lives of updates: what runs, what is kept, and what is said.
+//! Whole lives of updates: what runs, what is kept, and what is reported.
 
 use crate::testing::{
     bundles::{self, Version},
@@ -184,7 +184,7 @@ fn nothing_can_be_written_before_a_gated_update_is_sure() {
 }
 
 #[test]
-fn rolling_back_keeps_data_where_the_old_version_reads_it() {
+fn rolling_back_keeps_data_where_the_previous_version_reads_it() {
     let device = Device::with(&Version::good("2.0.0"));
     device.apply(&Version::good("2.1.0")).unwrap();
     device.wait(60);
@@ -229,7 +229,7 @@ fn a_rollback_that_would_lose_data_needs_the_time_it_loses_data_since() {
             .cloned();
         let discarded = machine.databases[&name.expect("the discarded database is kept")].clone();
         assert_eq!(discarded.revision, 2);
-        // A person gave these up.
+        // A person discarded these.
         let kept = machine.databases["app"].rows.clone();
         machine
             .acknowledged
@@ -268,7 +268,7 @@ fn an_undoing_that_fails_is_stuck_until_a_person_retries() {
 }
 
 #[test]
-fn everything_that_stands_against_an_update_is_said_at_once() {
+fn all_blocking_problems_are_reported_at_once() {
     let device = Device::with(&Version::good("2.1.0"));
     let version = Version {
         postgres: 18,

@@ -42,7 +42,7 @@ impl Installation {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = config_in(directory.path());
-        install_old(&config);
+        install_previous(&config);
         Self { directory, config }
     }
 
@@ -101,7 +101,7 @@ fn program_of(content: &str) -> More {
     }
 }
 
-fn install_old(config: &Config) {
+fn install_previous(config: &Config) {
     let program = self_update::program(config);
     fs::create_dir_all(program.parent().unwrap()).unwrap();
     fs::write(&program, OLD).unwrap();
@@ -110,23 +110,23 @@ fn install_old(config: &Config) {
 }
 
 #[test]
-fn a_new_program_takes_its_place_and_the_old_one_ends() {
+fn a_new_program_replaces_the_previous_one_which_ends() {
     let device = Installation::new();
     let watch = Watch::start(&device.config);
     assert!(!watch.is_replaced(&device.config));
     assert!(device.update(&device.bundle(NEW)).unwrap());
     assert_eq!(device.installed(), NEW);
     assert!(watch.is_replaced(&device.config));
-    // It is not the old one that says the new one works.
+    // The previous program cannot confirm that the new one works.
     self_update::settle(&device.config).unwrap();
     device.start();
     assert!(!Watch::start(&device.config).is_replaced(&device.config));
     self_update::settle(&device.config).unwrap();
-    // Settled: what fails from now on is something else.
+    // Settled: a later failure has another cause.
     assert!(!self_update::fall_back(&device.config).unwrap());
     assert_eq!(device.installed(), NEW);
     assert_eq!(fs::read_to_string(self_update::previous(&device.config)).unwrap(), OLD);
-    // The same again is nothing new.
+    // The same program again changes nothing.
     assert!(!device.update(&device.bundle(NEW)).unwrap());
 }
 
@@ -168,7 +168,7 @@ fn what_does_not_work_here_is_dropped() {
 }
 
 #[test]
-fn an_older_program_and_one_for_another_machine_are_not_taken() {
+fn an_older_program_and_one_for_another_machine_are_not_installed() {
     let device = Installation::new();
     let older = "#!/bin/sh\necho 'updater 0.0.9'\n";
     assert!(!device.update(&device.bundle(older)).unwrap());
@@ -202,7 +202,7 @@ fn ended_at_any_point_there_is_a_program_and_a_way_on() {
         assert!([OLD, NEW].contains(&device.installed().as_str()), "{place}");
         device.start();
         if device.installed() == OLD {
-            // The old one starts and is ready: a later failure of it has nothing to fall back to.
+            // The previous program starts and is ready: after a later failure there is nothing to fall back to.
             self_update::settle(&device.config).unwrap();
             assert!(!self_update::fall_back(&device.config).unwrap(), "{place}");
             assert_eq!(device.installed(), OLD, "{place}");
@@ -262,10 +262,10 @@ fn a_committed_update_brings_its_updater_along() {
     // A process that is not the installed program leaves it alone.
     apply(&device, "2.1.0", NEW);
     assert!(!self_update::program(&device.config).exists());
-    install_old(&device.config);
+    install_previous(&device.config);
     apply(&device, "2.2.0", NEW);
     assert_eq!(fs::read_to_string(self_update::program(&device.config)).unwrap(), NEW);
-    // One that does not work is a warning of an update that stays.
+    // A program that does not work is a warning; the update stays.
     pretended::run(&self_update::program(&device.config));
     apply(&device, "2.3.0", "#!/bin/sh\nexit 1\n");
     let update = device.update();

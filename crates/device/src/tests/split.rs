@@ -131,7 +131,7 @@ fn a_stale_part_is_waited_for_and_then_refused() {
     let [Err(error)] = &told[..] else { panic!("{told:?}") };
     assert!(error.contains("part-002 is damaged, or of another bundle"), "{error}");
     assert_eq!(device.expect_whole("refused"), "2.0.0");
-    // All of it lies in failed/, with why.
+    // All of it is in failed/, with its diagnosis.
     let failed = names(&device.config.failed());
     assert!(
         failed.len() > 5 && failed.contains(&format!("{LIST}.diagnostic.txt")),
@@ -198,7 +198,7 @@ fn a_damaged_part_is_named_and_nothing_is_changed() {
 fn removed_together_when_no_rollback_needs_them() {
     let device = Device::with(&Version::split("2.0.0"));
     device.apply(&Version::split("2.1.0")).unwrap();
-    // Images of the version before are removed: they come from its parts.
+    // Images of the previous version are removed: they come from its parts.
     device.remove_unused_images();
     let id = device.update().id;
     device.run(|updater| updater.roll_back(id, None)).unwrap();

@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(all_changed(&hashes("backend"), &made), ["backend", "log", "web"]);
         made.remove("log");
         assert_eq!(all_changed(&hashes(""), &made), ["log"]);
-        // Of two containers, one was not made anew.
+        // Of two containers, one was not recreated.
         made.get_mut("db").unwrap().insert("older".to_owned());
         assert_eq!(all_changed(&hashes(""), &made), ["db", "log"]);
     }

@@ -1,4 +1,4 @@
-//! The names that images have in the engine, of ours and of the compose file.
+//! The names of images in the engine: the updater's own and the compose file's.
 //!
 //! ```text
 //! updater.invalid/loading:<16>       while it is loaded, in a containerd store only, which keeps nothing without a name
@@ -26,7 +26,7 @@ pub fn keeping(product: &ProductName, image: &Digest) -> String {
     format!("updater.local/{product}:{}", &image.hex()[..12])
 }
 
-/// Releases an image that no release needs any more: takes our name and, where it still names this image, `reference`
+/// Releases an image that no release needs any more: removes our name and, where it still names this image, `reference`
 /// from it. The image is deleted with its last name; names that a person gave it stay, and so does the image then.
 /// May be repeated. Nothing if it is not there.
 ///

@@ -1,4 +1,4 @@
-//! Loading into a pretended engine that reads what it is sent, and refuses as real ones do.
+//! Loading into a simulated engine, which reads the archive and refuses as real ones do.
 
 use std::{
     cell::RefCell,
@@ -378,7 +378,7 @@ fn a_refused_load_is_done_again_in_full() {
     let loaded = world.load(&mut second, &containerd()).unwrap();
     assert_eq!(world.engine.loads(), 3);
     assert_eq!(layers_in(&world.engine.last(), &image_of(&second)), [true, true]);
-    // The record that misled is gone.
+    // The wrong record is removed.
     assert_eq!(
         world.store.loaded().unwrap().into_keys().collect::<Vec<_>>(),
         [loaded.id]
