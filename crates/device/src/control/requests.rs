@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// How many requests may wait; each waits for a moment only.
 const QUEUE: usize = 16;
 
-/// What is asked for.
+/// A command for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Apply an update; try again what failed or is stuck.
@@ -44,7 +44,7 @@ pub enum Command {
 /// A command, with the channel for its answer.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked for.
+    /// The command.
     pub command: Command,
     answer: oneshot::Sender<Result<()>>,
 }

@@ -1,4 +1,4 @@
-//! The diagnosis of a failed update: what is known of it, without secrets.
+//! The diagnosis of a failed update, without secrets.
 
 use std::fmt::Write as _;
 

@@ -56,7 +56,7 @@ pub struct Inputs<'a> {
     pub updater: &'a Version,
     /// The database's major version, if it runs: what it is now, and what the new image brings where that is known.
     pub database: Option<(u32, Option<u32>)>,
-    /// What was asked for.
+    /// What a person permits.
     pub permissions: Permissions,
 }
 
