@@ -110,7 +110,7 @@ fn torture_old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
 
     apply(&first)
         .expect(0)
-        .expect_told("the origin of this bundle is not verified");
+        .expect_told("no trusted key verifies this bundle");
     site.wait_for_health();
     site.expect_runs(&V2_0_0);
     let witness = site.witness();

@@ -40,7 +40,7 @@ impl Updater<'_> {
             .set_identity(update.id, &manifest.version, &manifest.changelog, digest)?;
         let mut facts = vec![Fact::Verified(self.verify_ms)];
         if opened.bundle.signed_by().is_none() {
-            let text = "the origin of this bundle is not verified: no key is trusted on this device";
+            let text = "no trusted key verifies this bundle: this device trusts no key";
             self.progress
                 .note(&format!("warning: {text}; hint: updater trust add KEY"));
             facts.push(Fact::Warning(text.to_owned()));

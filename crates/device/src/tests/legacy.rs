@@ -25,7 +25,7 @@ fn a_first_installation() {
     assert!(
         warnings
             .iter()
-            .any(|text| text.contains("origin of this bundle is not verified")),
+            .any(|text| text.contains("no trusted key verifies this bundle")),
         "{warnings:?}"
     );
 }

@@ -362,7 +362,7 @@ fn an_unsigned_bundle_needs_to_be_asked_for() {
         installed
             .notes
             .iter()
-            .any(|note| note.contains("origin of this bundle is not verified")),
+            .any(|note| note.contains("no trusted key verifies this bundle")),
         "{:?}",
         installed.notes
     );
