@@ -33,7 +33,7 @@ pub enum Phase {
     Verifying,
     /// The database is dumped.
     BackingUp,
-    /// Missing images are loaded, while the old version runs.
+    /// Missing images are loaded, while the previous version runs.
     Loading,
     /// A gated update only: every service but the database is stopped, and the database is dumped again.
     Quiescing,
@@ -43,19 +43,19 @@ pub enum Phase {
     Checking,
     /// Containers must stay up for a while.
     Soaking,
-    /// The new version is the current one; what remains is tidying up, and for a gated update starting the rest.
+    /// The target version is the current one; what remains is tidying up, and for a gated update starting the rest.
     Committing,
-    /// The new version runs.
+    /// The target version runs.
     Completed,
-    /// The old version is brought back after a failure.
+    /// The previous version is brought back after a failure.
     Undoing,
-    /// The old version runs, and a person decides what comes next.
+    /// The previous version runs, and a person decides what comes next.
     Failed,
-    /// Bringing a version back did not work; a person must look.
+    /// Bringing a version back failed; a person must look.
     Stuck,
     /// A person wants the previous version back.
     RollingBack,
-    /// Rolling back did not work: the newer version is brought back.
+    /// Rolling back failed: the target version is brought back.
     Returning,
     /// The previous version runs again.
     RolledBack,
@@ -77,7 +77,7 @@ pub enum Status {
     Completed,
     /// Ran, and the previous version was brought back.
     RolledBack,
-    /// Did not work; the old version runs, unless the phase is [`Phase::Stuck`].
+    /// Failed; the previous version runs, unless the phase is [`Phase::Stuck`].
     Failed,
 }
 
@@ -93,7 +93,7 @@ pub enum Event {
     Start,
     /// The bundle is what it should be and this device can take it.
     Verified,
-    /// The same, for an update whose data the old version cannot read.
+    /// The same, for an update whose data the previous version cannot read.
     VerifiedGated,
     /// The database is saved.
     BackedUp,
@@ -101,21 +101,21 @@ pub enum Event {
     Loaded,
     /// Nothing writes any more, and the database is saved once more.
     Quiesced,
-    /// The services are the new version's.
+    /// The services are the target version's.
     Switched,
     /// The product says that it is healthy.
     Healthy,
     /// It stayed up.
     Stayed,
-    /// Everything is tidied up.
+    /// The commit is done.
     Committed,
-    /// The phase did not work.
+    /// The phase failed.
     Failed,
     /// The updater was ended in the middle of the phase, and has started again.
     Interrupted,
     /// The version that ran before the phase runs again.
     Restored,
-    /// Bringing it back did not work.
+    /// Bringing it back failed.
     RestoreFailed,
     /// A person wants the previous version back.
     RollBack,
@@ -123,16 +123,16 @@ pub enum Event {
     Retry,
 }
 
-/// Where an update stands.
+/// The state of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What is being done.
     pub phase: Phase,
-    /// Whether the old version cannot work on the new version's data.
+    /// Whether the previous version cannot work on the target version's data.
     pub gated: bool,
     /// How often the phases so far were interrupted.
     pub interruptions: u32,
-    /// The phase that did not work, of a stuck update.
+    /// The phase that failed, of a stuck update.
     pub stuck_in: Option<Phase>,
 }
 
@@ -265,8 +265,8 @@ impl Phase {
         Self::RolledBack,
     ];
 
-    /// Whether something is to be done to the device without being asked. A download changes nothing there: it goes on
-    /// beside everything else (the crate `updater`).
+    /// Whether the updater must act on the device without a request. A download changes nothing there: it goes on
+    /// beside everything else (module `github` of the crate `updater`).
     pub fn is_active(self) -> bool {
         !(self == Self::Pending || self == Self::Downloading || self.is_over())
     }
@@ -276,7 +276,7 @@ impl Phase {
         matches!(self, Self::Completed | Self::Failed | Self::Stuck | Self::RolledBack)
     }
 
-    /// Whether its failure means that the old version must be brought back.
+    /// Whether its failure means that the previous version must be brought back.
     fn can_be_undone(self) -> bool {
         matches!(
             self,
@@ -477,7 +477,7 @@ mod tests {
             let expected = match phase {
                 Phase::Verifying => Phase::Failed,
                 Phase::RollingBack => Phase::Returning,
-                // There is nothing else to do than to go on.
+                // The only way is to go on.
                 Phase::Committing | Phase::Undoing | Phase::Returning => phase,
                 _ => Phase::Undoing,
             };

@@ -4,12 +4,10 @@ use std::{fs, thread, time::Duration};
 
 use bundle::manifest::Health;
 use device::containers::{ContainerEngine as _, ContainerFacts, ContainerHealth, Services, Stack};
+use device::testing::sample::Packed;
 use xtask::engines::Kind;
 
-use crate::{
-    load::{Lab, base, top},
-    sample::Packed,
-};
+use crate::load::{Lab, base, top};
 
 /// The port of the sample on this machine.
 const PORT: &str = "18481";
@@ -37,7 +35,7 @@ fn stack(lab: &Lab) -> Stack {
     let environment = format!("DB_PASSWORD=hunter2hunter2\nPORT={PORT}\nWHICH=file\n");
     fs::write(directory.join(".env"), environment).unwrap();
     Stack {
-        folder: directory,
+        directory,
         file: "compose.yml".into(),
         pins: None,
         env_file: None,
@@ -135,7 +133,7 @@ fn a_day(kind: Kind) {
 }
 
 fn sample_bytes() -> Vec<u8> {
-    crate::sample::noise(4, 3 * 1024 * 1024 + 17)
+    device::testing::sample::noise(4, 3 * 1024 * 1024 + 17)
 }
 
 /// What a container uses stays, with all its names.
@@ -171,7 +169,7 @@ fn recreated_by_half(lab: &Lab, stack: &Stack) {
 
 /// What Compose says of files that make no sense is passed on, but for the secrets in it.
 fn broken_files(lab: &Lab, stack: &Stack) {
-    fs::write(stack.folder.join(".env"), "DB_PASSWORD\"=hunter2hunter2\nPORT=1\n").unwrap();
+    fs::write(stack.directory.join(".env"), "DB_PASSWORD\"=hunter2hunter2\nPORT=1\n").unwrap();
     let error = lab.docker.project(stack).unwrap_err().to_string();
     assert!(error.contains("failed to read"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");

@@ -11,6 +11,7 @@ use bundle::{
     manifest::DataRule,
     read::{Assumed, Layers, Trust, VerifiedBundle, verify_with_legacy},
 };
+use device::testing::sample::{self, Image, Packed};
 use device::{
     containers::ContainerEngine as _,
     stack::load::{keeping, load_legacy},
@@ -22,7 +23,6 @@ use xtask::engines::Kind;
 
 use crate::{
     load::{Lab, base, top},
-    sample::{self, Image, Packed},
     site::Site,
     versions::{Bundles, V2_0_0, V2_1_0, V2_5_0, Version},
 };
@@ -108,7 +108,9 @@ fn torture_old_bundles_are_installed_and_updated_where_no_key_is_trusted() {
     env.push_str("WEBMACS_VERSION=2.0.0\nDB_PASSWORD=of-the-old-installer\nSECRET_KEY=of-the-old-installer-too\n");
     fs::write(site.env_file(), env).unwrap();
 
-    apply(&first).expect(0).expect_stderr("nobody vouches for this bundle");
+    apply(&first)
+        .expect(0)
+        .expect_stderr("no trusted key verifies this bundle");
     site.wait_for_health();
     site.expect_runs(&V2_0_0);
     let witness = site.witness();

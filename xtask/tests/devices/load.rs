@@ -16,6 +16,7 @@ use std::{
 };
 
 use bundle::{Digest, manifest::PlatformImage, read::VerifiedBundle};
+use device::testing::sample::{self, Image, Layer, Packed, layer, noise};
 use device::{
     Error, Result,
     containers::{ContainerEngine as _, EngineFacts, ImageStore, docker::Docker},
@@ -26,10 +27,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use xtask::engines::Kind;
 
-use crate::{
-    device::Device,
-    sample::{self, Image, Layer, Packed, layer, noise},
-};
+use crate::device::Device;
 
 /// Bytes of an archive besides its layers: headers, documents, the end.
 const FRAME: u64 = 16 * 1024;
@@ -220,7 +218,7 @@ fn a_life(kind: Kind, packed: Packed) {
     lab.docker.tag(&again.id, "sample:1.0.0").unwrap();
     let product = "sample".parse().unwrap();
     for _ in 0..2 {
-        load::let_go(
+        load::release_image(
             &lab.docker,
             &mut lab.store.borrow_mut(),
             &product,

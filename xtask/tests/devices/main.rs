@@ -16,8 +16,6 @@ mod legacy;
 mod load;
 mod page;
 mod refused;
-#[path = "../../../crates/updater/tests/it/sample.rs"]
-mod sample;
 mod self_update;
 mod site;
 mod updates;

@@ -1,4 +1,4 @@
-//! What `updater.toml` says about GitHub and about doing things unasked.
+//! The sections `[github]` and `[automatic]` of `updater.toml`.
 
 use std::{fmt, path::PathBuf};
 
@@ -11,7 +11,7 @@ use super::window::Window;
 /// GitHub's own API.
 const GITHUB: &str = "https://api.github.com";
 
-/// How often GitHub is asked unless it is said, in hours.
+/// The default interval between two requests to GitHub, in hours.
 const DAILY: u32 = 24;
 
 /// Where newer versions are found: `[github]`.
@@ -48,7 +48,7 @@ pub enum Channel {
     Prerelease,
 }
 
-/// What is done unasked: `[automatic]`. Nothing is the default.
+/// What the updater does without a request: `[automatic]`. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Automatic {
@@ -64,7 +64,7 @@ pub struct Automatic {
 }
 
 impl Automatic {
-    /// Whether nothing is done unasked.
+    /// Whether the updater does nothing without a request.
     pub fn is_off(&self) -> bool {
         *self == Self::default()
     }
@@ -86,7 +86,7 @@ pub struct ApiError {
 }
 
 impl Api {
-    /// The address, to start from.
+    /// The base address.
     pub fn base(&self) -> Result<Base, ParseError> {
         // What follows is joined to it.
         Url::parse(&format!("{}/", self.0)).map(Base)
@@ -134,7 +134,7 @@ impl fmt::Display for Api {
     }
 }
 
-/// An API, as addresses are compared with it.
+/// An API's base address, which other addresses are compared with.
 #[derive(Clone, Debug)]
 pub struct Base(Url);
 
@@ -149,12 +149,12 @@ impl Base {
         self.0.origin() == url.origin()
     }
 
-    /// Whether an address may be asked that the API names: encrypted, or on the very host of an API that is not.
+    /// Whether a request to an address that the API names is allowed: over HTTPS, or on the host of a plain HTTP API.
     pub fn allows(&self, url: &Url) -> bool {
         url.scheme() == "https" || (self.0.scheme() == "http" && url.scheme() == "http" && url.host() == self.0.host())
     }
 
-    /// Whether a token stays a secret on its way there: encrypted, or to this machine.
+    /// Whether a token stays secret in transit: over HTTPS, or to this machine.
     pub fn keeps_secrets(&self) -> bool {
         let local = match self.0.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -164,7 +164,7 @@ impl Base {
         self.0.scheme() == "https" || local
     }
 
-    /// Where people see what the API is about.
+    /// The address of the website that belongs to the API.
     pub fn pages(&self) -> String {
         match self.0.host_str() {
             Some("api.github.com") => "https://github.com".to_owned(),
@@ -180,7 +180,7 @@ fn daily() -> u32 {
 impl TryFrom<&manifest::GitHub> for Settings {
     type Error = ApiError;
 
-    /// What an installation gets from the manifest of its bundle.
+    /// The configuration that an installation gets from the manifest of its bundle.
     fn try_from(declared: &manifest::GitHub) -> Result<Self, ApiError> {
         Ok(Self {
             repository: declared.repository.clone(),

@@ -1,4 +1,4 @@
-//! The updater's configuration, and where everything lies on a device.
+//! The updater's configuration, and the paths of its files on a device.
 //!
 //! `/etc/<product>/updater.toml` is written at installation and kept at updates. Everything else follows from it.
 
@@ -33,9 +33,9 @@ pub const FILE: &str = "updater.toml";
 pub struct Config {
     /// The product.
     pub product: ProductName,
-    /// The product's folder, with compose file and `.env`: `/opt/<product>`.
+    /// The product's directory, with compose file and `.env`: `/opt/<product>`.
     pub folder: PathBuf,
-    /// The folder of the updater's own records: `/var/lib/<product>-updater`.
+    /// The directory of the updater's own records: `/var/lib/<product>-updater`.
     pub state: PathBuf,
     /// The compose file's name in `folder`.
     #[serde(default = "default_compose_file")]
@@ -49,13 +49,13 @@ pub struct Config {
     /// Where newer versions are found; nowhere if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub github: Option<GitHub>,
-    /// What is done unasked.
+    /// What the updater does without a request.
     #[serde(default, skip_serializing_if = "Automatic::is_off")]
     pub automatic: Automatic,
     /// How the page and the API are served.
     #[serde(default, skip_serializing_if = "Web::is_default")]
     pub web: Web,
-    /// The configuration's own folder, which also holds the trusted keys.
+    /// The configuration's own directory, which also holds the trusted keys.
     #[serde(skip)]
     pub etc: PathBuf,
 }
@@ -225,7 +225,7 @@ impl Config {
             path: path.clone(),
             message: error.to_string(),
         })?;
-        files::make_folder(&self.etc)?;
+        files::make_directory(&self.etc)?;
         files::write(&path, text.as_bytes(), 0o644)
     }
 
@@ -239,7 +239,7 @@ impl Config {
         self.folder.join(".env")
     }
 
-    /// Where bundles are dropped.
+    /// The drop directory for bundles.
     pub fn updates(&self) -> PathBuf {
         self.folder.join("updates")
     }
@@ -249,7 +249,7 @@ impl Config {
         self.updates().join("applied")
     }
 
-    /// The bundles that did not work, with what is known of why.
+    /// The bundles that failed, each with its diagnosis.
     pub fn failed(&self) -> PathBuf {
         self.updates().join("failed")
     }
@@ -264,12 +264,12 @@ impl Config {
         self.updates().join("backups")
     }
 
-    /// One folder for each version that was or is in use.
+    /// One directory for each version that was or is in use.
     pub(crate) fn releases(&self) -> PathBuf {
         self.state.join("releases")
     }
 
-    /// What an update replaces, kept until it has ended.
+    /// The files that an update replaces, kept until it has ended.
     pub(crate) fn work(&self) -> PathBuf {
         self.state.join("work")
     }
@@ -279,12 +279,12 @@ impl Config {
         self.state.join("updates.sqlite")
     }
 
-    /// Held by whoever acts.
+    /// The lock of the process that acts.
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")
     }
 
-    /// Held by whoever downloads.
+    /// The lock of the process that downloads.
     pub fn download_lock(&self) -> PathBuf {
         self.state.join("download.lock")
     }
@@ -294,13 +294,13 @@ impl Config {
         self.etc.join("trusted-keys")
     }
 
-    /// Makes the folders that are needed.
+    /// Makes the directories that are needed.
     ///
     /// # Errors
     /// One cannot be made, or is a symbolic link where others than root may write.
-    pub fn make_folders(&self) -> Result<()> {
+    pub fn make_directories(&self) -> Result<()> {
         self.refuse_links()?;
-        for folder in [
+        for directory in [
             self.folder.clone(),
             self.updates(),
             self.applied(),
@@ -310,18 +310,18 @@ impl Config {
             self.releases(),
             self.work(),
         ] {
-            files::make_folder(&folder)?;
+            files::make_directory(&directory)?;
         }
         Ok(())
     }
 
-    /// A group may write to `updates/`. What lies behind a link there would be removed, or fed to the database, by root.
+    /// A group may write to `updates/`. Root would follow a link there, and remove its target or restore it.
     pub fn refuse_links(&self) -> Result<()> {
-        for folder in [self.applied(), self.failed(), self.downloads(), self.backups()] {
-            if folder.is_symlink() {
+        for directory in [self.applied(), self.failed(), self.downloads(), self.backups()] {
+            if directory.is_symlink() {
                 return Err(Error::refused(
-                    format!("{} is a symbolic link, and may lead anywhere", folder.display()),
-                    format!("sudo rm {}, and it is made anew", folder.display()),
+                    format!("{} is a symbolic link, and may lead anywhere", directory.display()),
+                    format!("sudo rm {}, and it is made anew", directory.display()),
                 ));
             }
         }
@@ -335,9 +335,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mut config = Config::for_product(&"webmacs".parse().unwrap());
-        config.etc = folder.path().join("etc");
+        config.etc = directory.path().join("etc");
         config.docker_host = Some("unix:///run/other.sock".to_owned());
         config.github = GitHub::try_from(&bundle::manifest::GitHub {
             repository: "owner/webmacs".parse().unwrap(),
@@ -353,8 +353,8 @@ mod tests {
 
     #[test]
     fn what_a_person_writes_is_understood() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
         let text = "product = 'a'\nfolder = '/a'\nstate = '/b'\n\n\
                     [github]\nrepository = 'owner/a'\nchannel = 'prerelease'\ncheck-hours = 6\n\n\
                     [automatic]\ndownload = true\nwindows = ['Sat,Sun 02:00-04:00']\n";
@@ -377,29 +377,29 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_a_folder_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
+    fn a_link_in_place_of_a_directory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
         let mut config = Config::for_product(&"app".parse().unwrap());
-        config.folder = folder.path().join("opt");
-        config.state = folder.path().join("state");
-        config.make_folders().unwrap();
-        let elsewhere = folder.path().join("elsewhere");
+        config.folder = directory.path().join("opt");
+        config.state = directory.path().join("state");
+        config.make_directories().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
         for place in [config.applied(), config.failed(), config.downloads(), config.backups()] {
             fs::remove_dir(&place).unwrap();
             std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
-            let error = config.make_folders().unwrap_err();
+            let error = config.make_directories().unwrap_err();
             assert!(error.to_string().contains(&place.display().to_string()), "{error}");
             assert!(error.hint().is_some());
             fs::remove_file(&place).unwrap();
-            config.make_folders().unwrap();
+            config.make_directories().unwrap();
         }
         assert!(!elsewhere.exists());
     }
 
     #[test]
     fn an_unknown_key_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
         fs::write(&path, "product = 'a'\nfolder = '/a'\nstate = '/b'\nkepp = {}\n").unwrap();
         let error = Config::read(&path).unwrap_err().to_string();
         assert!(error.contains("kepp"), "{error}");

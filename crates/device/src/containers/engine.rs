@@ -1,6 +1,6 @@
 //! What the updater asks of Docker with its Compose plugin: the one seam that tests replace.
 //!
-//! Each effect may be repeated after a crash, and none is trusted: what must be true afterwards is asked again.
+//! Each effect may be repeated after a crash, and none is trusted: what must be true afterwards is checked again.
 
 use std::io::{self, Read, Write};
 

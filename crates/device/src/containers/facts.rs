@@ -138,7 +138,7 @@ pub struct Project {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
     /// The project's directory: relative paths start there, and its `.env` is read.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// The compose file.
     pub file: PathBuf,
     /// The file that pins each service's image, read over the compose file; none if tags decide.

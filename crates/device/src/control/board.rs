@@ -1,6 +1,6 @@
-//! What the updater does right now, for those who look on: the page and the API.
+//! What the updater does right now, for the page and the API.
 //!
-//! The daemon writes on a [`Board`] while it works, and whoever serves the page reads it. What is durable is not here but
+//! The daemon writes on a [`Board`] while it works, and the web server reads it. What is durable is not here but
 //! in the record ([`crate::store`]): after a restart the board is empty, and only bytes and notes are lost.
 
 use std::{
@@ -97,7 +97,7 @@ impl Board {
     }
 }
 
-/// Tells somebody else, and writes it on the board.
+/// A [`Progress`] that passes everything on to another one and writes it on the board.
 pub struct Live<'a> {
     other: &'a dyn Progress,
     board: Arc<Board>,
@@ -138,7 +138,7 @@ mod tests {
     use crate::control::progress::Silent;
 
     #[test]
-    fn the_board_shows_what_was_told_last() {
+    fn the_board_shows_the_latest_progress() {
         let board = Arc::new(Board::default());
         let live = Live::new(&Silent, board.clone());
         live.begin("loading a", Some(10));

@@ -1,4 +1,4 @@
-//! What people ask the daemon for, and what it tells them while it works.
+//! The daemon's requests and its progress.
 
 pub mod board;
 pub mod progress;

@@ -1,8 +1,8 @@
-//! What a person sees while the updater works.
+//! The progress of the updater while it works.
 
 use crate::state::Phase;
 
-/// Is told what goes on.
+/// Receives the progress of an update.
 pub trait Progress {
     /// A phase begins, for the update to `version`.
     fn phase(&self, version: &str, phase: Phase);
@@ -10,14 +10,14 @@ pub trait Progress {
     /// Something long begins, of `total` bytes where that is known.
     fn begin(&self, what: &str, total: Option<u64>);
 
-    /// So many bytes more are done.
+    /// This many more bytes are done.
     fn advance(&self, bytes: u64);
 
     /// Something that a person should know.
     fn note(&self, text: &str);
 }
 
-/// Tells nobody.
+/// Discards all progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

@@ -1,11 +1,11 @@
-//! What people ask for over the API, handed to the daemon: it alone acts, under the lock and by the journal.
+//! The queue of requests from the API to the daemon, which alone acts, under the lock and by the journal.
 //!
 //! ```text
 //! handler ── ask ──► queue ── next ──► daemon: lock → recover → begin → [answer] → go on until it rests
 //! ```
 //!
-//! The answer comes when it is durable that the work has begun, or why it has not; how it ends is in the record. While the
-//! daemon acts, nothing is queued: whoever asks is told at once who is at work.
+//! The answer comes when the begun work is durable, or says why it did not begin; the record says how it ends. While the
+//! daemon acts, nothing is queued: a request fails at once with what the daemon does.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// How many requests may wait; each waits for a moment only.
 const QUEUE: usize = 16;
 
-/// What is asked for.
+/// A command for the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Apply an update; try again what failed or is stuck.
@@ -27,7 +27,7 @@ pub enum Command {
         /// The update's number.
         id: i64,
     },
-    /// Bring the version before back.
+    /// Bring the previous version back.
     RollBack {
         /// The number of the update that is rolled back.
         id: i64,
@@ -41,10 +41,10 @@ pub enum Command {
     },
 }
 
-/// Something asked for, with somebody who waits for the answer.
+/// A command, with the channel for its answer.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked for.
+    /// The command.
     pub command: Command,
     answer: oneshot::Sender<Result<()>>,
 }
@@ -64,12 +64,12 @@ struct State {
     busy: Option<String>,
 }
 
-/// While it lives, the daemon acts.
+/// Marks the daemon as acting until it is dropped.
 #[derive(Debug)]
 pub struct Acting<'a>(&'a Requests);
 
 impl Requests {
-    /// No requests; `bell` is rung for each one.
+    /// An empty queue; each request rings `bell`.
     pub fn new(bell: mpsc::Sender<()>) -> Self {
         Self {
             state: Mutex::default(),
@@ -77,7 +77,7 @@ impl Requests {
         }
     }
 
-    /// Asks for something; the answer comes over what is given back, or never, if the daemon ends first.
+    /// Queues a command; the receiver gets the answer, or never one if the daemon ends first.
     ///
     /// # Errors
     /// [`Error::Busy`]: the daemon acts, or too many wait.
@@ -98,9 +98,9 @@ impl Requests {
         Ok(receiver)
     }
 
-    /// Wakes the daemon: something lies in `updates/`.
+    /// Wakes the daemon: a file is in `updates/`.
     pub fn ring(&self) {
-        // Without a daemon nobody waits.
+        // Without a daemon nothing receives it.
         let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
         bell.send(()).ok();
     }
@@ -121,12 +121,12 @@ impl Requests {
         None
     }
 
-    /// Whether somebody waits.
+    /// Whether a request waits.
     pub fn is_waiting(&self) -> bool {
         !self.state().queue.is_empty()
     }
 
-    /// From now on, until it is dropped, the daemon does `what`. Those who wait are told so.
+    /// Marks the daemon as doing `what` until the result is dropped. Requests that wait fail with it.
     pub fn acting(&self, what: &str) -> Acting<'_> {
         let mut state = self.state();
         state.busy = Some(what.to_owned());
@@ -144,9 +144,9 @@ impl Requests {
 }
 
 impl Request {
-    /// Tells whoever asked what came of it.
+    /// Sends the outcome to the asker.
     pub fn answer(self, outcome: Result<()>) {
-        // Whoever no longer waits sees it in the record.
+        // An asker that no longer waits finds it in the record.
         self.answer.send(outcome).ok();
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_while_the_daemon_acts() {
+    fn no_request_waits_while_the_daemon_acts() {
         let (bell, rung) = mpsc::channel();
         let requests = Requests::new(bell);
         let waiting = requests.ask(Command::Delete { id: 1 }).unwrap();

@@ -17,14 +17,14 @@ use crate::{
     system::files,
 };
 
-/// The manifest that lies in the product's folder when a person unpacked a bundle there.
+/// The manifest in the product's directory, where a person unpacked a bundle.
 const MANIFEST: &str = "manifest.json";
 
 impl Updater<'_> {
-    /// Makes the version that a person set in `.env` the current one; whether there was one.
+    /// Makes the version that a person set in `.env` the current one. Returns whether there was one.
     ///
     /// # Errors
-    /// Its images are not loaded, or its files make no sense.
+    /// Its images are not loaded, or its files are invalid.
     pub(crate) fn adopt(&mut self) -> Result<bool> {
         let current = self.store.current()?;
         let Some(text) = release::version_in_env(self.config, current.as_ref())? else {
@@ -37,7 +37,7 @@ impl Updater<'_> {
         {
             return Ok(false);
         }
-        // What a failed first installation has left was set by nobody.
+        // What a failed first installation has left was not set by hand.
         let never_installed = current.is_none() && !self.store.updates()?.is_empty();
         if never_installed || self.store.stuck()?.is_some() {
             return Ok(false);
@@ -48,27 +48,27 @@ impl Updater<'_> {
         })?;
         let (project, pins) = self.pins_by_hand(&version)?;
         let stamp = compact(&self.clock.stamp());
-        let folder = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
-        files::make_folder(&folder)?;
-        files::copy(&self.config.compose(), &folder.join(&self.config.compose_file))?;
+        let directory = self.config.releases().join(format!("{version}-by-hand-{stamp}"));
+        files::make_directory(&directory)?;
+        files::copy(&self.config.compose(), &directory.join(&self.config.compose_file))?;
         let manifest = self.manifest_by_hand(&version)?;
         if let Some((_, bytes)) = &manifest {
-            files::write(&folder.join(MANIFEST), bytes, 0o644)?;
+            files::write(&directory.join(MANIFEST), bytes, 0o644)?;
         }
-        release::write_pins(&folder, &project, &pins)?;
+        release::write_pins(&directory, &project, &pins)?;
         let data = manifest.map_or_else(DataRule::default, |(manifest, _)| manifest.data);
         let id = self.store.add_release(&Release {
             id: 0,
             version: version.clone(),
             manifest_digest: None,
-            folder: Some(folder),
+            directory: Some(directory),
             bundle: None,
             pins,
             data: data.clone(),
             made_on: self.clock.stamp(),
         })?;
         self.store.adopt(id)?;
-        // Whoever set it knows what data it has.
+        // The person who set it knows what data it has.
         self.store.set_data(&data)?;
         self.progress
             .note(&format!("{version} was set by hand and is the current version now"));
@@ -78,7 +78,7 @@ impl Updater<'_> {
     /// The project's name, and the images that the compose file's names mean now.
     fn pins_by_hand(&self, version: &Version) -> Result<(String, BTreeMap<String, Pin>)> {
         let stack = Stack {
-            folder: self.config.folder.clone(),
+            directory: self.config.folder.clone(),
             file: self.config.compose(),
             pins: None,
             env_file: None,
@@ -104,12 +104,12 @@ impl Updater<'_> {
         Ok((project.name, pins))
     }
 
-    /// The manifest of the bundle that was unpacked in the product's folder, if it is this version's.
+    /// The manifest of the bundle that was unpacked in the product's directory, if it is this version's.
     fn manifest_by_hand(&self, version: &Version) -> Result<Option<(Manifest, Vec<u8>)>> {
         let Some(bytes) = files::read_if_there(&self.config.folder.join(MANIFEST))? else {
             return Ok(None);
         };
-        // One of another version, or of the old form, says nothing about this one.
+        // A manifest of another version, or of the legacy form, does not describe this version.
         Ok(Manifest::from_json(&bytes)
             .ok()
             .filter(|manifest| manifest.version == *version && manifest.product == self.config.product)

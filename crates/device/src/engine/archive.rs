@@ -1,4 +1,4 @@
-//! Where bundles are kept: in `applied/` when their version runs, in `failed/` when it could not.
+//! Archiving bundles: in `applied/` when their version runs, in `failed/` when the update failed.
 
 use std::{
     ffi::OsStr,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// Moves the bundle to `applied/`; one that lies elsewhere is copied there, because a rollback may need it.
+    /// Moves the bundle to `applied/`; copies one from elsewhere, because a rollback may need it.
     pub(super) fn move_to_applied(&mut self, update: &Update) -> Result<()> {
         let Some(bundle) = &update.bundle else { return Ok(()) };
         let Some(name) = bundle.file_name() else { return Ok(()) };
@@ -47,8 +47,8 @@ impl Updater<'_> {
         self.store.set_bundle_of_release(current.id, &place)
     }
 
-    /// Where in `applied/` a release's bundle called `name` lies: under that name, or, if another version's that may be
-    /// needed again has it, in a folder of its own. Always the same for a release.
+    /// The path in `applied/` of a release's bundle called `name`: under that name, or, if another version's that may be
+    /// needed again has it, in a directory of its own. Always the same for a release.
     fn place_in_applied(&self, release: &Release, name: &OsStr) -> Result<PathBuf> {
         let applied = self.config.applied();
         let place = applied.join(name);
@@ -56,15 +56,15 @@ impl Updater<'_> {
         let is_taken = others.any(|other| other.id != release.id && other.bundle.as_ref() == Some(&place));
         match &release.manifest_digest {
             Some(digest) if is_taken => {
-                let folder = applied.join(&digest.hex()[..OWN_DIRECTORY]);
-                files::make_folder(&folder)?;
-                Ok(folder.join(name))
+                let directory = applied.join(&digest.hex()[..OWN_DIRECTORY]);
+                files::make_directory(&directory)?;
+                Ok(directory.join(name))
             }
             _ => Ok(place),
         }
     }
 
-    /// Moves the bundle to `failed/`, with what is known of why. One that was not dropped is left where it is: a rollback may
+    /// Moves the bundle to `failed/`, with its diagnosis. One that was not dropped stays where it is: a rollback may
     /// need it.
     pub(super) fn reject(&mut self, id: i64, why: &str) -> Result<()> {
         let update = self.store.update(id)?;
@@ -76,7 +76,7 @@ impl Updater<'_> {
             || diagnosis(self.means(), &self.store, &update, why),
             |text| String::from_utf8_lossy(&text).into_owned(),
         );
-        // On a full disk, say: bringing the old version back must not fail for what is only said about it.
+        // On a full disk, for example: bringing the previous version back must not fail for its diagnosis.
         if let Err(error) = files::write(&bundle_files::diagnosis(&place), text.as_bytes(), 0o600) {
             self.progress
                 .note(&format!("warning: the diagnosis is not kept: {error}"));
@@ -103,11 +103,11 @@ impl Updater<'_> {
         bundle_files::rename(path, &place)
     }
 
-    /// Whether a bundle lies where we may move it.
+    /// Whether a bundle is where the updater may move it.
     pub(super) fn is_ours(&self, bundle: &Path) -> bool {
         bundle.starts_with(self.config.updates())
     }
 }
 
-/// How many digits of its manifest's digest the folder of a bundle in `applied/` is called, if it needs one.
+/// Digits of the manifest's digest in the name of a bundle's own directory in `applied/`.
 pub(super) const OWN_DIRECTORY: usize = 12;

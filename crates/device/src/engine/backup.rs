@@ -1,4 +1,4 @@
-//! Saving the database of the version that runs, before anything of it is stopped or changed.
+//! Backing up the database of the running version, before anything of it is stopped or changed.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// The phase "backing up": the running version's database, into a file that a person can use.
+    /// The phase "backing up": dumps the running version's database into a file that a person can use.
     pub(super) fn back_up(&mut self, update: &Update) -> Result<Ended> {
         let backup = self.dump(update, "")?.map(Fact::Backup);
         Ok((Event::BackedUp, Change::found(Vec::from_iter(backup))))

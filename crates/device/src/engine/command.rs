@@ -1,8 +1,8 @@
-//! What a person asks for, on the command line or through the API ([`crate::control::requests`]).
+//! The commands of a person, on the command line or through the API ([`crate::control::requests`]).
 //!
 //! ```text
-//! begin    what is in the way is found; then it is durable that the command has begun
-//! finish   carries it out, until the update rests, and says how it ended
+//! begin    finds what blocks the command; then makes it durable that the command has begun
+//! finish   carries it out until the update rests, and returns how it ended
 //! ```
 //!
 //! The daemon answers the API in between: how a command ends is in the record.
@@ -16,13 +16,13 @@ use crate::{
     store::{Change, Fact, Update},
 };
 
-/// What has begun and remains to be done: for [`Updater::finish`].
+/// A command that has begun, for [`Updater::finish`].
 #[derive(Debug)]
 #[must_use]
 pub struct Begun(i64);
 
 impl Updater<'_> {
-    /// Begins what is asked for; none if nothing remains to be done.
+    /// Begins a command; none if nothing remains to be done.
     ///
     /// # Errors
     /// Why it is refused, with nothing changed.
@@ -39,7 +39,7 @@ impl Updater<'_> {
         Ok(Some(Begun(*id)))
     }
 
-    /// Carries out what has begun.
+    /// Carries out a command that has begun.
     ///
     /// # Errors
     /// [`Error::Undone`] if it did not work and what ran before runs; [`Error::Stuck`].
@@ -48,17 +48,17 @@ impl Updater<'_> {
         self.outcome(begun.0, state)
     }
 
-    /// Applies an update that waits, tries one again that failed or was rolled back, or goes on with one that is stuck.
+    /// Applies an update that waits, retries one that failed or was rolled back, or continues one that is stuck.
     ///
     /// # Errors
-    /// Why it was refused, with nothing changed; [`Error::Undone`] if the version before runs; [`Error::Stuck`].
+    /// Why it was refused, with nothing changed; [`Error::Undone`] if the previous version runs; [`Error::Stuck`].
     pub fn apply(&mut self, id: i64) -> Result<State> {
         self.failure = None;
         self.begin_apply(id)?;
         self.finish(Begun(id))
     }
 
-    /// Brings the version back that ran before an update. What is in the way is found before anything is changed.
+    /// Brings back the version that ran before an update. Finds what blocks it before it changes anything.
     ///
     /// # Errors
     /// Why it is not possible; [`Error::Undone`] if the newer version runs again; [`Error::Stuck`].
@@ -68,7 +68,7 @@ impl Updater<'_> {
         self.finish(Begun(id))
     }
 
-    /// Goes on with what is stuck.
+    /// Continues the stuck update.
     ///
     /// # Errors
     /// Nothing is stuck; [`Error::Stuck`] if it still is.
@@ -89,7 +89,7 @@ impl Updater<'_> {
                 expect_bundle(&update)?;
                 // A person wants it, even if it failed before.
                 if let Some(digest) = &update.manifest_digest {
-                    self.store.forgive(digest)?;
+                    self.store.clear_rejection(digest)?;
                 }
                 if update.state.phase != Phase::Pending {
                     self.record(id, Event::Retry, Change::default())?;
@@ -108,7 +108,7 @@ impl Updater<'_> {
         self.record(id, Event::RollBack, Change::found([agreed])).map(drop)
     }
 
-    /// Nothing else may be under way or stuck.
+    /// Refuses while another update is under way or stuck.
     fn expect_rest(&self) -> Result<()> {
         if let Some(stuck) = self.store.stuck()? {
             return Err(Error::Stuck(stuck.error.unwrap_or_default()));
@@ -173,7 +173,7 @@ impl Updater<'_> {
     }
 }
 
-/// The bundle of an update is on this device.
+/// Refuses an update whose bundle is not on this device.
 fn expect_bundle(update: &Update) -> Result<()> {
     match &update.bundle {
         Some(bundle) if bundle.exists() => Ok(()),

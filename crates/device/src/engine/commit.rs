@@ -1,6 +1,6 @@
-//! After the commit: what remains to be done, and what is no longer needed.
+//! The phase after the commit: starts what had to wait, and removes what is no longer needed.
 //!
-//! The new version is the current one already. Nothing here may undo that: what does not work is noted.
+//! The target version is the current one already. Nothing here undoes that: a failure becomes a warning.
 
 use super::{run::Ended, self_update, updater::Updater};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     system::{crash, files},
 };
 
-/// How often the services that had to wait for a gated update are started before that is given up.
+/// Attempts to start the services that had to wait for a gated update.
 const START_TRIES: u32 = 3;
 
 impl Updater<'_> {
@@ -42,10 +42,10 @@ impl Updater<'_> {
         files::remove(&self.work_directory(update))
     }
 
-    /// The services of a gated update that had to wait.
+    /// Starts the services of a gated update that had to wait.
     fn start_the_rest(&mut self, update: &Update, to: &Release) -> Result<()> {
         let stack = release::stack(self.config, to);
-        // Nobody else starts them, so an engine that is being restarted, or a service that was slow once, is no reason to stop.
+        // Nothing else starts them, so a restart of the engine or a service that was slow once is no reason to stop.
         for tries_left in (0..START_TRIES).rev() {
             self.wait_for_engine()?;
             match self.engine.up(&stack, Services::All) {

@@ -1,4 +1,4 @@
-//! What is known of an update, for whoever must find out why it failed. Secrets are taken out.
+//! The diagnosis of a failed update, without secrets.
 
 use std::fmt::Write as _;
 
@@ -11,19 +11,19 @@ use crate::{
     system::files,
 };
 
-/// The file of the work folder that holds what was known when an update failed.
+/// The file in the work directory with what was known when an update failed.
 pub(super) const DIAGNOSIS: &str = "diagnosis.txt";
 
 /// Lines of the services' logs that a diagnosis shows.
 const LOG_LINES: u32 = 200;
 
 impl Updater<'_> {
-    /// Writes down what is known of a failure at the moment of it, if that is possible.
+    /// Writes the diagnosis at the moment of a failure, if that is possible.
     pub(super) fn keep_diagnosis(&self, update: &Update, why: &str) {
-        let folder = self.work_directory(update);
+        let directory = self.work_directory(update);
         let text = diagnosis(self.means(), &self.store, update, why);
-        let kept =
-            files::make_folder(&folder).and_then(|()| files::write(&folder.join(DIAGNOSIS), text.as_bytes(), 0o600));
+        let kept = files::make_directory(&directory)
+            .and_then(|()| files::write(&directory.join(DIAGNOSIS), text.as_bytes(), 0o600));
         if let Err(error) = kept {
             self.progress
                 .note(&format!("warning: the diagnosis is not kept: {error}"));
@@ -31,8 +31,8 @@ impl Updater<'_> {
     }
 }
 
-/// Everything about an update: record, journal, health answers, containers, last logs. Never fails: what cannot be
-/// had is said to be missing.
+/// Everything about an update: record, journal, health answers, containers, last logs. Never fails: what it cannot
+/// read, it reports as missing.
 pub fn diagnosis(means: Means<'_>, store: &Store, update: &Update, why: &str) -> String {
     let Means {
         config, engine, clock, ..

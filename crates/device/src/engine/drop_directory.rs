@@ -1,4 +1,4 @@
-//! The directory that bundles are dropped into: which of them are not being copied any more.
+//! The drop directory: finds the bundles whose copy has ended.
 //!
 //! A file is taken when it has not changed for a moment and no process has it open for writing. The same goes for the
 //! parts of a bundle: they are taken when their list is there, and all that it names. Whether it is complete is for
@@ -43,7 +43,7 @@ struct Seen {
 type Looks = (PathBuf, u64, (i64, i64));
 
 impl DropDirectory {
-    /// The bundles that have not changed for a moment and that nobody writes. `now` is of a monotonic clock.
+    /// The bundles that have not changed for a moment and that no process writes. `now` is of a monotonic clock.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -72,7 +72,7 @@ impl DropDirectory {
         }
         self.seen = found;
         let quiet = |(path, seen): (&PathBuf, &Seen)| {
-            // One that was not whole is so until it changes; reading it again and again would only wear the disk.
+            // An incomplete bundle stays so until it changes; reading it again and again would only wear the disk.
             let patience = if seen.cut_off { GIVEN_UP } else { QUIET };
             let is_quiet = now.saturating_sub(seen.since) >= patience
                 && !seen.files.iter().any(|(file, ..)| is_open_for_writing(file));
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_not_whole_is_looked_at_again_when_it_changes() {
+    fn an_incomplete_file_is_checked_again_when_it_changes() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::for_product(&"app".parse().unwrap());
         config.folder = directory.path().to_owned();

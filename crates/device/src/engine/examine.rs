@@ -1,4 +1,4 @@
-//! What is found out about a bundle and this device before an update: the inputs of [`preflight`].
+//! Examining a bundle and this device before an update: the inputs of [`preflight`].
 
 use std::{fs, io::Read as _, path::Path};
 
@@ -20,13 +20,13 @@ use crate::{
     system::files,
 };
 
-/// The environment that goes with the new compose file.
+/// The environment for the target version's compose file.
 const NEW_ENV: &str = "new-env";
 
 /// No image configuration is larger, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// What was found out about a bundle and this device.
+/// The findings about a bundle and this device.
 pub(super) struct Findings {
     pub(super) engine: EngineFacts,
     pub(super) project: Result<Project, String>,
@@ -103,14 +103,14 @@ impl Updater<'_> {
         })
     }
 
-    /// What the new compose file makes of the new environment, both written to the side.
+    /// The project by the target version's compose file and environment, both written to the side.
     fn new_project(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Result<Project, String>> {
-        files::make_folder(work)?;
+        files::make_directory(work)?;
         let stack = self.write_new_files(bundle, manifest, work)?;
         Ok(self.engine.project(&stack).map_err(|error| error.to_string()))
     }
 
-    /// Writes the new compose file and the environment that goes with it into `work`.
+    /// Writes the target version's compose file and its environment into `work`.
     pub(super) fn write_new_files(&self, bundle: &mut Bundle, manifest: &Manifest, work: &Path) -> Result<Stack> {
         use bundle::manifest::FileRole;
         let stack = self.new_stack(work);
@@ -130,10 +130,10 @@ impl Updater<'_> {
         Ok(stack)
     }
 
-    /// The project as the new files in `work` make it.
+    /// The compose project by the target version's files in `work`.
     pub(super) fn new_stack(&self, work: &Path) -> Stack {
         Stack {
-            folder: self.config.folder.clone(),
+            directory: self.config.folder.clone(),
             file: work.join("new-compose.yml"),
             pins: None,
             env_file: Some(work.join(NEW_ENV)),
@@ -149,14 +149,14 @@ impl Updater<'_> {
             Gate::Open | Gate::Unreadable => (database, 0),
         };
         let mut disks = Vec::new();
-        for (what, folder, needed) in [
+        for (what, directory, needed) in [
             ("loading images", &engine.root, images.saturating_add(restored)),
             ("saving the database", &self.config.backups(), dumps),
         ] {
             disks.push(Disk {
                 what,
-                folder: folder.display().to_string(),
-                free: files::free_bytes(folder).map_err(Error::io("measure", folder))?,
+                directory: directory.display().to_string(),
+                free: files::free_bytes(directory).map_err(Error::io("measure", directory))?,
                 needed,
             });
         }

@@ -1,4 +1,4 @@
-//! Asking whether a version is healthy, and keeping the answers with the record of its update.
+//! The phases "checking" and "soaking": asks whether a version is healthy, and records the answers.
 
 use super::{run::Ended, switch::migrated_by, updater::Updater};
 use crate::{
@@ -28,7 +28,7 @@ impl Updater<'_> {
         self.watch_target(update, health::soak)?;
         let to = self.release_after(update)?;
         self.expect_images(&to, self.first_services(update, &to)?.as_deref())?;
-        // Applied again, it is still the version before that can be brought back.
+        // Applied again: the previous version is still the one that can be brought back.
         let previous = match update.from == update.to {
             true => self.store.previous()?.map(|release| release.id),
             false => update.from,
@@ -69,7 +69,7 @@ impl Updater<'_> {
         outcome
     }
 
-    /// The version that was brought back is healthy, or at least as well as it was.
+    /// Checks that the version that was brought back is healthy, or as unhealthy as it was.
     pub(super) fn expect_health(&mut self, update: &Update, release: &Release) -> Result<()> {
         let question = Question::about(self.config, release)?;
         match self.watch(update, &question, health::wait) {

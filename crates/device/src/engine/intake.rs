@@ -1,6 +1,6 @@
-//! Bundles that are dropped into `updates/`: found, waited for until they are whole, and applied in version order.
+//! Intake of bundles from `updates/`: finds them, waits until they are complete, and applies them in version order.
 //!
-//! A file is taken when it has not changed for a moment, nobody has it open for writing, and it is whole: a copy that
+//! A file is taken when it has not changed for a moment, no process has it open for writing, and it is whole: a copy that
 //! stalls looks finished, so a bundle that ends too early is waited for, and given up only when it has not grown for
 //! [`GIVEN_UP`]. The same goes for the parts of a bundle: they are taken when their list is there, and all that it names.
 //! A bundle that failed before is known by its manifest's digest and not tried again by itself.
@@ -27,10 +27,10 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// Applies what lies in `updates/`, the oldest version first; how each ended. What is still being copied is left.
+    /// Applies the bundles in `updates/`, the oldest version first, and returns how each ended. Skips incomplete copies.
     ///
     /// # Errors
-    /// The record or the folder cannot be used; the engine does not answer, and then nothing is touched.
+    /// The record or the directory cannot be used; the engine does not answer, and then nothing is touched.
     pub fn take_in(&mut self, dropped: &mut DropDirectory) -> Result<Vec<(PathBuf, Result<State>)>> {
         let now = self.clock.elapsed();
         let mut bundles: Vec<_> = dropped
@@ -41,7 +41,7 @@ impl Updater<'_> {
         if bundles.is_empty() {
             return Ok(Vec::new());
         }
-        // Without an engine every bundle would fail, whatever it is.
+        // Without an engine every bundle would fail.
         self.engine.facts()?;
         bundles.sort();
         let mut taken = Vec::new();
@@ -57,7 +57,7 @@ impl Updater<'_> {
 
     /// Applies one dropped bundle; none if it is to be waited for.
     fn take(&mut self, path: &Path, unchanged: Duration) -> Result<Option<Result<State>>> {
-        // Somebody uploaded it: it is whole, and wanted, whatever became of it before.
+        // A person uploaded it: it is whole, and wanted even if it failed before.
         if let Some(waiting) = self.store.waiting_with(path)? {
             return self.applied(waiting.id);
         }
@@ -93,7 +93,7 @@ impl Updater<'_> {
                 let engine = self.engine.facts()?;
                 self.enter(path, bundle, engine, Permissions::default())?
             }
-            // Recorded all the same: whoever dropped it looks for why nothing happened.
+            // Recorded all the same: the person who dropped it looks for why nothing happened.
             Err(_) => self.add(&NewUpdate {
                 version: version_of(path).unwrap_or(Version::new(0, 0, 0)),
                 changelog: String::new(),
@@ -131,7 +131,7 @@ impl Updater<'_> {
         engine: EngineFacts,
         permissions: Permissions,
     ) -> Result<Update> {
-        self.store.forgive(&bundle.manifest_digest())?;
+        self.store.clear_rejection(&bundle.manifest_digest())?;
         self.enter(path, bundle, engine, permissions)
     }
 
@@ -158,7 +158,7 @@ impl Updater<'_> {
         self.store.update(update.id)
     }
 
-    /// Applies a downloaded update, unless nobody asked for it and its bundle failed before.
+    /// Applies a downloaded update, unless no person asked for it and its bundle failed before.
     ///
     /// # Errors
     /// As [`Updater::apply`]; the bundle failed before.

@@ -1,6 +1,6 @@
-//! Bundles of the old release procedure, on a device that trusts no key.
+//! Bundles of the legacy release procedure, on a device that trusts no key.
 //!
-//! They say of themselves only a version and which images they bring. What they do not say about health, backup and data
+//! They declare only a version and their images. What they do not declare about health, backup and data
 //! is taken to be as the running version declares it, and kept with the release, so that it holds for the next one, too.
 
 use bundle::{manifest::Manifest, read::Assumed};
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// What is taken for granted of a bundle that does not say it.
+    /// What is assumed of a bundle that does not declare it.
     pub(crate) fn assumed(&self) -> Result<Assumed> {
         let current = self.store.current()?;
         let declared = current.as_ref().map(release::manifest).transpose()?.flatten();
@@ -29,14 +29,14 @@ impl Updater<'_> {
         })
     }
 
-    /// Gives the images of `release` the names that loading an old bundle has taken from them.
+    /// Gives the images of `release` the names that loading a legacy bundle has taken from them.
     pub(crate) fn give_names_back(&self, update: &Update, release: &Release) -> Result<()> {
         if !update.facts.legacy {
             return Ok(());
         }
         for pin in release.pins.values() {
             let named = self.engine.image(&pin.reference)?.map(|image| image.id);
-            // One that is gone cannot be named, and has not been taken away by us.
+            // A removed image cannot be named, and it is not the updater that removed it.
             if named != Some(pin.id) && self.engine.image(&pin.id.to_string())?.is_some() {
                 self.engine.tag(&pin.id, &pin.reference)?;
             }
@@ -45,7 +45,7 @@ impl Updater<'_> {
     }
 }
 
-/// What a person should know before an old bundle is applied over `current`.
+/// The warnings before a legacy bundle is applied over `current`.
 pub(crate) fn warnings(manifest: &Manifest, current: Option<&Release>) -> Vec<String> {
     let mut warnings = vec![
         "this bundle was made by the old release procedure: only the images in it are protected against damage"

@@ -1,4 +1,4 @@
-//! Loading: every image of a release can be run, and its files are on this device.
+//! The phase "loading": brings a release's missing images and its files to this device.
 //!
 //! An image that is there is not loaded again. Images that a person removed come from the bundle in `applied/`.
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// The phase "loading": every image can be run, and the release's files are on this device.
+    /// The phase "loading". Afterwards every image can run, and the release's files are on this device.
     pub(super) fn load(&mut self, update: &Update) -> Result<Ended> {
         let mut opened = self.opened(update)?;
         let manifest = opened.bundle.manifest().clone().into_inner();
@@ -53,13 +53,13 @@ impl Updater<'_> {
             None => release::pins(&project.services, &manifest, &opened.engine)?,
         };
         let digest = opened.bundle.manifest_digest();
-        let folder = release::folder_of(self.config, &manifest, &digest.hex());
-        release::prepare(self.config, &mut opened.bundle, &folder, &project.name, &pins)?;
+        let directory = release::directory_of(self.config, &manifest, &digest.hex());
+        release::prepare(self.config, &mut opened.bundle, &directory, &project.name, &pins)?;
         let to = self.store.add_release(&Release {
             id: 0,
             version: manifest.version.clone(),
             manifest_digest: Some(digest),
-            folder: Some(folder),
+            directory: Some(directory),
             bundle: update.bundle.clone(),
             pins,
             data: manifest.data.clone(),

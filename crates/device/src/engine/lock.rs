@@ -1,6 +1,6 @@
-//! One at a time: whoever acts holds the lock, and says who it is.
+//! The lock that lets one process act at a time. It names its holder.
 //!
-//! `flock(2)` on a file that stays: the kernel lets go when the process ends, however it ends.
+//! `flock(2)` on a file that stays: the kernel releases it when the process ends, however it ends.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,10 +17,10 @@ use rustix::{
 
 use crate::{Error, Result, system::files};
 
-/// How often a lock that is held is tried again.
+/// Attempts to take a lock that is held.
 const LOOKS: u32 = 10;
 
-/// How long is waited in between.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to act, until it is dropped.
@@ -30,13 +30,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock in the file `path`; `what` is what others are told that we do.
+    /// Takes the lock in the file `path`; `what` tells other processes what the holder does.
     ///
     /// # Errors
     /// [`Error::Busy`], with who holds it; the file cannot be made.
     pub fn take(path: &Path, what: &str) -> Result<Self> {
-        if let Some(folder) = path.parent() {
-            files::make_folder(folder)?;
+        if let Some(directory) = path.parent() {
+            files::make_directory(directory)?;
         }
         let mut file = OpenOptions::new()
             .read(true)
@@ -45,7 +45,7 @@ impl Lock {
             .truncate(false)
             .open(path)
             .map_err(Error::io("open", path))?;
-        // Whoever only looks holds it for an instant.
+        // A process that only looks holds it for an instant.
         for left in (0..LOOKS).rev() {
             if try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)? {
                 break;
@@ -64,7 +64,7 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Who holds the lock in the file `path`, if anybody does. Is in nobody's way.
+    /// The holder of the lock in the file `path`, if there is one. Blocks no other process.
     ///
     /// # Errors
     /// The file is there and cannot be read.
@@ -103,9 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_told_who_is_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+    fn the_second_learns_who_is_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
         let first = Lock::take(&path, "updater apply a.tar.gz").unwrap();
         let second = Lock::take(&path, "updater rollback").unwrap_err().to_string();
         assert!(second.contains("updater apply a.tar.gz"), "{second}");
@@ -116,7 +116,7 @@ mod tests {
         });
         drop(first);
         assert_eq!(Lock::holder(&path).unwrap(), None);
-        assert_eq!(Lock::holder(&folder.path().join("none")).unwrap(), None);
+        assert_eq!(Lock::holder(&directory.path().join("none")).unwrap(), None);
         Lock::take(&path, "updater rollback").unwrap();
     }
 }

@@ -1,17 +1,17 @@
-//! The life of an update: replay the record → do what the phase says → record what came of it.
+//! The life of an update: replay the record → do what the phase says → record the result.
 //!
 //! ```text
-//! intake      what a person, the page or a stick brings becomes an update that waits
-//! verify      the bundle is whole and trusted, and this device can take it (examine → preflight)
-//! backup      the database of the version that runs
-//! load        images that the engine lacks
-//! switch      stop what must not write (gated), put files in place, start the target version
-//! health      check, then soak: their end is the commit
-//! commit      tidying up; for a gated update, starting the rest
-//! undo        undoing, rolling back, returning: making a version run that ran before
+//! intake      a bundle from a person, the page or a USB stick becomes an update that waits
+//! verify      checks that the bundle is complete and trusted, and that this device can take it (examine → preflight)
+//! backup      dumps the database of the running version
+//! load        loads images that the engine lacks
+//! switch      stops what must not write (gated), puts files in place, starts the target version
+//! health      checks, then soaks: the end is the commit
+//! commit      tidies up; for a gated update, starts the rest
+//! undo        undoes, rolls back, returns: brings a version back that ran before
 //! ```
 //!
-//! [`Updater::begin`] is the door: it makes a command durable, [`Updater::finish`] carries it out. Between them and after a
+//! [`Updater::begin`] makes a command durable, [`Updater::finish`] carries it out. Between them and after a
 //! crash the same loop (`run`) does what the record says: a phase is durable before it begins
 //! ([`crate::store::Store::record`]), and every phase may be repeated. Nothing here knows Docker, HTTP or the command line.
 

@@ -1,4 +1,4 @@
-//! What applying a bundle would do, found out without changing anything.
+//! The plan of an update: what applying a bundle would do, found without changing anything.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::{
     system::files,
 };
 
-/// What an update would do, and what stands against it.
+/// What an update would do, and the problems that block it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// The version that runs; none if nothing is installed.
@@ -32,7 +32,7 @@ pub struct Plan {
     pub changelog: String,
     /// Bytes of layers that the engine lacks and is sent.
     pub bytes_to_send: u64,
-    /// The services whose containers are made anew; all others run on.
+    /// The services whose containers are recreated; all others keep running.
     pub restarts: Vec<String>,
     /// About how long they will not answer, in seconds: by the last update of the kind, or else at least that long; none if
     /// nothing tells.
@@ -43,13 +43,13 @@ pub struct Plan {
     pub rollback: String,
     /// Free and needed disk.
     pub disk: Vec<String>,
-    /// What stands against it.
+    /// The problems that block it.
     #[serde(serialize_with = "without_severity")]
     pub problems: Vec<Problem>,
 }
 
 impl Updater<'_> {
-    /// What applying a bundle would do. Changes nothing that matters, and leaves nothing behind.
+    /// The plan of applying a bundle. Changes nothing that matters, and leaves nothing behind.
     ///
     /// # Errors
     /// The bundle is refused, or the device cannot be asked.
@@ -90,7 +90,7 @@ impl Updater<'_> {
                 .map(|disk| {
                     format!(
                         "{}: {} of {} free bytes in {}",
-                        disk.what, disk.needed, disk.free, disk.folder
+                        disk.what, disk.needed, disk.free, disk.directory
                     )
                 })
                 .collect(),
@@ -98,14 +98,14 @@ impl Updater<'_> {
         })
     }
 
-    /// The services that are made anew, by the new files in `work`.
+    /// The services that are recreated, by the target version's files in `work`.
     fn restarts(&self, findings: &Findings, manifest: &Manifest, work: &Path) -> Result<Vec<String>> {
-        // What stands against the update is said already.
+        // The problem is reported already.
         let Ok(project) = &findings.project else {
             return Ok(Vec::new());
         };
         if findings.current.is_none() || manifest.is_legacy() {
-            // Nothing was installed, or nothing tells what the images will be.
+            // Nothing was installed, or the images are unknown.
             return Ok(project.services.iter().map(|service| service.name.clone()).collect());
         }
         let Ok(pins) = release::pins(&project.services, manifest, &findings.engine) else {
@@ -134,7 +134,7 @@ impl Updater<'_> {
             });
         Ok(match before.next().flatten() {
             Some(milliseconds) => Some(milliseconds.div_ceil(1000)),
-            // Writing starts only when the new version has stayed healthy.
+            // Writing starts only when the target version has stayed healthy.
             None if gated => manifest.health.as_ref().map(|health| health.soak_seconds.into()),
             None => None,
         })

@@ -1,6 +1,6 @@
-//! Everything that stands against an update, found at once and before anything is changed.
+//! The blocking problems of an update, found at once and before anything is changed.
 //!
-//! [`Inputs`] are gathered by the engine; [`problems`] and [`gate`] judge them and do no input or output.
+//! [`crate::engine`] gathers [`Inputs`]; [`problems`] and [`gate`] judge them. Nothing here does input or output.
 
 use bundle::manifest::{DataRule, Manifest};
 use semver::Version;
@@ -20,14 +20,14 @@ const OLDEST_COMPOSE: u32 = 2;
 /// What stays free on each file system, in bytes.
 pub const WATERMARK: u64 = 64 << 20;
 
-/// What a person may ask for beyond what is usual.
+/// What a person permits beyond the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// A version older than the one that runs.
     pub downgrade: bool,
 }
 
-/// What is known before an update.
+/// The facts before an update.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
     /// What the bundle says.
@@ -40,9 +40,9 @@ pub struct Inputs<'a> {
     pub version_in_env: Option<&'a str>,
     /// The engine.
     pub engine: &'a EngineFacts,
-    /// The Compose plugin's version, if it is there; none if that need not be asked, because it does what it should.
+    /// The Compose plugin's version, if it is there; none if it need not be asked, because the plugin works.
     pub compose: Option<&'a Option<String>>,
-    /// The new compose file's project, or why Compose refuses it.
+    /// The project of the target version's compose file, or why Compose refuses it.
     pub project: &'a Result<Project, String>,
     /// The name of the project that runs, where it is known.
     pub project_before: Option<&'a str>,
@@ -56,7 +56,7 @@ pub struct Inputs<'a> {
     pub updater: &'a Version,
     /// The database's major version, if it runs: what it is now, and what the new image brings where that is known.
     pub database: Option<(u32, Option<u32>)>,
-    /// What was asked for.
+    /// What a person permits.
     pub permissions: Permissions,
 }
 
@@ -65,15 +65,15 @@ pub struct Inputs<'a> {
 pub struct Disk {
     /// What it is for.
     pub what: &'static str,
-    /// The folder that is written to.
-    pub folder: String,
+    /// The directory that is written to.
+    pub directory: String,
     /// Bytes that are free.
     pub free: u64,
     /// Bytes that are needed.
     pub needed: u64,
 }
 
-/// Everything that stands against the update.
+/// The blocking problems of the update.
 pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     product(inputs, &mut problems);
@@ -89,7 +89,7 @@ pub fn problems(inputs: &Inputs<'_>) -> Vec<Problem> {
                     "disk",
                     format!(
                         "{} needs {} bytes in {}, and {} are free",
-                        disk.what, needed, disk.folder, disk.free
+                        disk.what, needed, disk.directory, disk.free
                     ),
                 )
                 .hint(format!("free {} bytes there", needed - disk.free)),
@@ -300,10 +300,10 @@ fn data(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
 pub enum Gate {
     /// Both versions can work on the data: code can be undone without touching it.
     Open,
-    /// The old version cannot work on the data afterwards, so nothing may be written before it is sure that the new one
-    /// stays.
+    /// The previous version cannot work on the data afterwards, so nothing may be written before the target version
+    /// is sure to stay.
     Gated,
-    /// The new version, which is older, cannot work on the data that is there.
+    /// The target version, which is older, cannot work on the present data.
     Unreadable,
 }
 
@@ -355,7 +355,7 @@ mod tests {
             id: 1,
             version: version.parse().unwrap(),
             manifest_digest: None,
-            folder: None,
+            directory: None,
             bundle: None,
             pins: BTreeMap::new(),
             data,

@@ -1,4 +1,4 @@
-//! Removing what the declared retention does not keep, and never what a rollback needs.
+//! Retention: removes what the declared rule does not keep, and never what a rollback needs.
 
 use std::{
     collections::BTreeSet,
@@ -36,19 +36,20 @@ impl Updater<'_> {
             }
             for pin in release.pins.values().filter(|pin| !images.contains(&pin.id)) {
                 let product = &self.config.product;
-                if let Err(error) = load::let_go(self.engine, &mut self.store, product, &pin.id, &pin.reference) {
-                    // A person's container uses it: that is theirs to say.
+                if let Err(error) = load::release_image(self.engine, &mut self.store, product, &pin.id, &pin.reference)
+                {
+                    // A person's container uses it, so the person decides.
                     self.progress.note(&format!("{} stays: {error}", pin.reference));
                 }
             }
-            if let Some(folder) = &release.folder {
-                files::remove(folder)?;
+            if let Some(directory) = &release.directory {
+                files::remove(directory)?;
             }
             if let Some(bundle) = release
                 .bundle
                 .as_ref()
                 .filter(|bundle| bundle.starts_with(self.config.applied()))
-                // Another one may have taken its place.
+                // Another bundle may have replaced it.
                 .filter(|bundle| !kept.iter().any(|kept| kept.bundle.as_ref() == Some(bundle)))
             {
                 bundle_files::remove(bundle)?;
@@ -81,7 +82,7 @@ impl Updater<'_> {
             .find(under_way)
             .or_else(|| updates.iter().find(is_complete));
         let needed: Vec<PathBuf> = needed.into_iter().flat_map(of).collect();
-        // The newest first. The record knows their order; the stamps in their names are of clocks that may have been wrong.
+        // The newest first. The order comes from the record, as the clock of the stamps in the names may have been wrong.
         let recorded: Vec<PathBuf> = updates.iter().flat_map(of).collect();
         let mut backups: Vec<_> = entries(&self.config.backups())?
             .into_iter()
@@ -101,10 +102,10 @@ impl Updater<'_> {
         Ok(())
     }
 
-    /// Keeps the newest failed bundles, `latest` among them, and whatever else a person put there.
+    /// Keeps the newest failed bundles, `latest` among them, and everything else that a person put there.
     pub(super) fn prune_failed(&self, latest: &Path) -> Result<()> {
-        let folder = self.config.failed();
-        let mut bundles: Vec<_> = entries(&folder)?
+        let directory = self.config.failed();
+        let mut bundles: Vec<_> = entries(&directory)?
             .into_iter()
             .filter(|path| is_bundle_name(path) && path.is_file() && !path.is_symlink())
             .collect();
@@ -119,26 +120,26 @@ impl Updater<'_> {
 
     /// Removes what was put aside for updates that have ended. A stuck one's may be needed.
     pub(super) fn tidy(&self) -> Result<()> {
-        let folder = self.config.work();
-        if self.store.stuck()?.is_some() || !folder.exists() {
+        let directory = self.config.work();
+        if self.store.stuck()?.is_some() || !directory.exists() {
             return Ok(());
         }
-        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
-            files::remove(&entry.map_err(Error::io("read", &folder))?.path())?;
+        for entry in fs::read_dir(&directory).map_err(Error::io("read", &directory))? {
+            files::remove(&entry.map_err(Error::io("read", &directory))?.path())?;
         }
         Ok(())
     }
 }
 
-/// Whether it is a folder that [`Updater::place_in_applied`] has made.
+/// Whether it is a directory that [`Updater::place_in_applied`] has made.
 fn is_own_directory(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
     path.is_dir() && name.len() == OWN_DIRECTORY && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    fs::read_dir(folder)
-        .map_err(Error::io("read", folder))?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("read", folder)))
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(directory)
+        .map_err(Error::io("read", directory))?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("read", directory)))
         .collect()
 }

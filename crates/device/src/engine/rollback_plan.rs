@@ -1,4 +1,4 @@
-//! What rolling an update back would mean for the data, found before anything changes.
+//! The rollback plan: what a rollback would mean for the data, found before anything changes.
 
 use bundle::manifest::DataRule;
 use semver::Version;
@@ -21,7 +21,7 @@ pub struct RollbackPlan {
     pub discards_data_since: Option<String>,
 }
 
-/// What rolling back `update` would mean, by the data rule.
+/// The plan of rolling back `update`, by the data rule.
 ///
 /// # Errors
 /// It is not possible, and why.
@@ -56,7 +56,7 @@ pub fn rollback_plan(store: &Store, update: &Update) -> Result<RollbackPlan> {
             "updater uninstall",
         );
     };
-    if !before.folder.as_ref().is_some_and(|folder| folder.is_dir()) {
+    if !before.directory.as_ref().is_some_and(|directory| directory.is_dir()) {
         return refuse(
             format!("the files of {} are no longer on this device", before.version),
             "apply its bundle with --allow-downgrade",
@@ -74,7 +74,7 @@ pub fn rollback_plan(store: &Store, update: &Update) -> Result<RollbackPlan> {
                 "stay, or install a newer version",
             );
         }
-        // Nothing was written between the dump that is put back and the commit.
+        // Nothing was written between the dump that is restored and the commit.
         false => Some(update.facts.stopped_at.clone().unwrap_or_default()),
     };
     Ok(RollbackPlan {

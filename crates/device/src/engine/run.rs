@@ -8,7 +8,7 @@ use crate::{
     system::files,
 };
 
-/// How a phase ended: what happened, with what was found out.
+/// How a phase ended: the event, with the facts.
 pub(super) type Ended = (Event, Change);
 
 impl Updater<'_> {
@@ -58,7 +58,7 @@ impl Updater<'_> {
             let began = self.clock.elapsed();
             let (event, mut change) = match self.step(&update) {
                 Ok(ended) => ended,
-                // A record that cannot be written cannot say what comes next: the next start finds out.
+                // Without a writable record the next phase is unknown: the next start finds it.
                 Err(error @ Error::Store(_)) => return Err(error),
                 Err(error) => self.failed(&update, error)?,
             };
@@ -95,7 +95,7 @@ impl Updater<'_> {
         }
     }
 
-    /// What a phase that did not work means.
+    /// The event of a failed phase.
     fn failed(&mut self, update: &Update, error: Error) -> Result<Ended> {
         let message = error.with_hint();
         // A refusal is reported by the caller; nothing has happened.
@@ -107,7 +107,7 @@ impl Updater<'_> {
         }
         let event = match update.state.phase {
             Phase::Undoing | Phase::Returning => Event::RestoreFailed,
-            // The target version stays, even if something could not be started or tidied up: that is noted and reported.
+            // The target version stays, even if something could not be started or tidied up: that becomes a warning.
             Phase::Committing => {
                 self.warn(update.id, message)?;
                 self.failure = Some(error);
@@ -130,7 +130,7 @@ impl Updater<'_> {
             files::remove(&self.work_directory(update))?;
         }
         let text = match event {
-            // Why it failed in the first place must not be lost.
+            // The first failure must not be lost.
             Event::RestoreFailed => match &update.error {
                 Some(first) => format!("{first}; then bringing the other version back failed: {message}"),
                 None => message,
@@ -144,7 +144,7 @@ impl Updater<'_> {
         };
         Ok((event, change))
     }
-    /// What the caller is told of an update that rests.
+    /// The result for the caller of an update that rests.
     pub(super) fn outcome(&mut self, id: i64, state: State) -> Result<State> {
         let update = self.store.update(id)?;
         let message = update
@@ -159,7 +159,7 @@ impl Updater<'_> {
                 message,
             }),
             Phase::Failed => Err(failure.unwrap_or(Error::Refused { message, hint: None })),
-            // A rollback that did not work: the newer version runs.
+            // A failed rollback: the target version runs.
             Phase::Completed if failure.is_some() && update.error.is_some() => Err(Error::Undone {
                 version: self
                     .release_before(&update)?

@@ -1,15 +1,15 @@
-//! The updater's own updates: after a committed update the program moves to the one that the bundle brought.
+//! The updater's own updates: after a committed update, the program of its bundle replaces the installed one.
 //!
 //! ```text
 //! prepare   the bundle's program, verified, to bin/updater.new; it must run, know its version and open this device's
 //!           record; one that does not, or is older, is dropped
 //! switch    a trial is noted → bin/updater becomes bin/updater.previous → bin/updater.new becomes bin/updater
-//! (restart) the daemon sees that its file is another one, ends, and the service manager starts the new one   [`Watch`]
-//! settle    the new one is ready: the trial is over
-//! fall back the new one ends or hangs at five starts: `bin/updater.previous fall-back`, called by the service manager
+//! (restart) the daemon sees that its file was replaced, ends, and the service manager starts the new program [`Watch`]
+//! settle    the new program is ready: the trial is over
+//! fall back the new program ends or hangs at five starts: the service manager calls `bin/updater.previous fall-back`
 //! ```
 //!
-//! A trial names the new program by its digest, so whoever comes after a crash knows whether the switch was made.
+//! A trial names the new program by its digest, so the next start after a crash knows whether the switch was made.
 //! The program never moves backwards: rolling the product back leaves it, and a bundle with an older one does too. A
 //! program that failed its trial is remembered and not tried again. Nothing of this happens in a process that is not the
 //! installed program.
@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The running program, whatever became of its file.
+/// The running program, even if its file was replaced or removed.
 const RUNNING: &str = "/proc/self/exe";
 
 /// The digest of a program that is on trial.
@@ -80,12 +80,12 @@ fn failed(config: &Config) -> PathBuf {
     config.state.join(FAILED)
 }
 
-/// What the running process is.
+/// The role of the running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Running {
     /// The installed program.
     Installed,
-    /// The one before: another one has taken its place while it ran.
+    /// The previous program: another one replaced it while it ran.
     Previous,
     /// Something else, such as a test.
     Other,
@@ -133,14 +133,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((file.dev(), file.ino()))
 }
 
-/// Notices that another program has taken the running one's place.
+/// Notices that another program replaced the running one.
 #[derive(Debug)]
 pub struct Watch {
     installed: bool,
 }
 
 impl Watch {
-    /// From now on.
+    /// Watches from now on.
     pub fn start(config: &Config) -> Self {
         Self {
             installed: running(config) == Running::Installed,
@@ -199,7 +199,7 @@ pub fn prepare(
     progress: &dyn Progress,
 ) -> Result<Option<PathBuf>> {
     let place = new(config);
-    // One of an update that was interrupted.
+    // A file of an interrupted update.
     files::remove(&place)?;
     let Some(record) = record_of(manifest, platform) else {
         return Ok(None);
@@ -307,7 +307,7 @@ pub fn switch(config: &Config) -> Result<()> {
     }
     files::write(&trial(config), digest_of(&new)?.to_string().as_bytes(), 0o644)?;
     crash::point("trial noted");
-    // Where two bundles were applied before a restart, the one before is the one that runs.
+    // If two bundles were applied before a restart, the previous program is the one that runs.
     if running(config) != Running::Previous {
         replace_by_link(&place, &previous(config))?;
     }
@@ -317,7 +317,7 @@ pub fn switch(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Makes `to` another name of the file `from`, whatever it was.
+/// Makes `to` another name of the file `from`, and replaces what was there.
 fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let temporary = to.with_file_name(format!("{}{name}", files::TEMPORARY));
@@ -328,7 +328,7 @@ fn replace_by_link(from: &Path, to: &Path) -> Result<()> {
     files::remove(&temporary)
 }
 
-/// The new program has shown that it works: the trial is over. Nothing if none is under way.
+/// Ends the trial: the new program has shown that it works. Does nothing if no trial is under way.
 ///
 /// # Errors
 /// The note of it cannot be removed.
@@ -339,7 +339,7 @@ pub fn settle(config: &Config) -> Result<()> {
     }
 }
 
-/// Puts the program before back in place if the installed one is on trial; whether it was. May be repeated.
+/// Puts the previous program back if the installed one is on trial. Returns whether it was. May be repeated.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -361,7 +361,7 @@ pub fn fall_back(config: &Config) -> Result<bool> {
 
 fn read_digest(path: &Path) -> Result<Option<Digest>> {
     let bytes = files::read_if_there(path)?;
-    // A file that makes no sense says nothing.
+    // An invalid file says nothing.
     Ok(bytes.and_then(|bytes| String::from_utf8_lossy(&bytes).trim().parse().ok()))
 }
 

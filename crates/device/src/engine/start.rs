@@ -1,4 +1,4 @@
-//! Starting and stopping the services of the version that is current.
+//! Starting and stopping the services of the current version.
 
 use semver::Version;
 
@@ -6,14 +6,14 @@ use super::updater::Updater;
 use crate::{Error, Result, containers::Services, stack::release, store::Update};
 
 impl Updater<'_> {
-    /// Starts the services that do not run; the version, none if nothing is installed.
+    /// Starts the services that do not run. Returns the version; none if nothing is installed.
     ///
     /// # Errors
     /// The version cannot run; Compose fails; [`Error::Stuck`].
     pub fn start(&mut self) -> Result<Option<Version>> {
         let current = self.store.current()?;
         let stuck = self.store.stuck()?;
-        // What would be written to a database that is still to be put back would be lost with it.
+        // Data written to a database that is still to be restored would be lost.
         let must_rest = stuck.as_ref().is_some_and(Update::owes_data);
         if let Some(current) = current.as_ref().filter(|_| !must_rest) {
             self.engine.up(&release::stack(self.config, current), Services::All)?;
@@ -25,7 +25,7 @@ impl Updater<'_> {
         Ok(current.map(|release| release.version))
     }
 
-    /// Stops all services, and leaves their data.
+    /// Stops all services and keeps their data.
     ///
     /// # Errors
     /// Compose fails.

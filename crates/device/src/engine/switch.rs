@@ -1,4 +1,4 @@
-//! Switching: what must not write is stopped (in a gated update), files are put in place, the target version starts.
+//! Switching: stops what must not write (in a gated update), puts files in place, and starts the target version.
 //!
 //! May be repeated: files that are in place are written again with the same content, and Compose recreates only what
 //! differs.
@@ -19,13 +19,13 @@ use crate::{
 };
 
 impl Updater<'_> {
-    /// The phase "quiescing": nothing writes any more, and the database is saved as it is then.
+    /// The phase "quiescing": stops all writes, and saves the database as it is then.
     pub(super) fn quiesce(&mut self, update: &Update) -> Result<Ended> {
         let before = self
             .release_before(update)?
             .ok_or_else(|| Error::engine("stop services", "there is no version before this one"))?;
         let mut facts = vec![Fact::Stopped(self.clock.stamp())];
-        // Fixed before anything is stopped: after a crash, the undoing must look for this very name.
+        // Recorded before anything is stopped: after a crash, undoing must look for this very name.
         if update.facts.replaced_database.is_none() {
             let name = self.name_beside(update, &before, "failed")?;
             facts.push(Fact::DataBefore(self.store.data()?, name));
@@ -40,12 +40,12 @@ impl Updater<'_> {
     /// The phase "switching".
     pub(super) fn switch(&mut self, update: &Update) -> Result<Ended> {
         let to = self.release_after(update)?;
-        self.keep_old_compose_file(update)?;
+        self.keep_previous_compose_file(update)?;
         let first = self.first_services(update, &to)?;
         self.keep_quiet(update, first.as_deref())?;
         let services = first.as_deref().map_or(Services::All, Services::Only);
         let began = self.clock.elapsed();
-        // Before it is migrated: no older version may be let at it that cannot read it.
+        // Before the migration: no older version that cannot read the data may start.
         if self.store.data()?.is_none_or(|data| data.revision < to.data.revision) {
             self.store.set_data(&to.data)?;
         }
@@ -55,7 +55,7 @@ impl Updater<'_> {
         Ok((Event::Switched, Change::found([Fact::Started(took)])))
     }
 
-    /// In a gated update, the services that start before it is sure that the new version stays: the database and the one
+    /// In a gated update, the services that start before the target version is sure to stay: the database and the one
     /// that migrates it.
     pub(super) fn first_services(&self, update: &Update, to: &Release) -> Result<Option<Vec<String>>> {
         if !update.state.gated {
@@ -90,16 +90,18 @@ impl Updater<'_> {
         }
     }
 
-    fn keep_old_compose_file(&self, update: &Update) -> Result<()> {
+    fn keep_previous_compose_file(&self, update: &Update) -> Result<()> {
         let Some(before) = self.release_before(update)? else {
             return Ok(());
         };
-        let Some(folder) = &before.folder else { return Ok(()) };
+        let Some(directory) = &before.directory else {
+            return Ok(());
+        };
         let backup = self.config.folder.join(format!("{}.bak", self.config.compose_file));
-        files::copy(&folder.join(&self.config.compose_file), &backup)
+        files::copy(&directory.join(&self.config.compose_file), &backup)
     }
 
-    /// What runs is what was pinned, even where tags name something else.
+    /// Checks that every service runs its pinned image, even where tags name another.
     ///
     /// # Errors
     /// [`Error::Unhealthy`]: a service runs another image.

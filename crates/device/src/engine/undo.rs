@@ -1,9 +1,9 @@
-//! Bringing a version back that ran before: after a failure, for a person, and when that did not work either.
+//! Bringing a version back: after a failure, for a person, and after a failed rollback.
 //!
 //! ```text
-//! undoing        an update failed: the old version, with its data if a gated update may have changed it
-//! rolling back   a person wants the version before: checked by the data rule first, in `expect_rollback`
-//! returning      rolling back failed: the newer version again
+//! undoing        an update failed: the previous version, with its data if a gated update may have changed it
+//! rolling back   a person wants the previous version: checked by the data rule first, in `expect_rollback`
+//! returning      rolling back failed: the target version again
 //! ```
 //!
 //! Data is never deleted. A database that is replaced stays beside the one that takes its place.
@@ -69,7 +69,7 @@ impl Updater<'_> {
         if update.facts.discard_data_since.is_some() {
             let current = self.release_after(update)?;
             self.stop_all_but_the_database(update, &current)?;
-            // Fixed before it is used: repeated after a crash, the same database is looked for.
+            // Recorded before it is used, so a repetition after a crash looks for the same database.
             if update.facts.replaced_database.is_none() {
                 let name = self.name_beside(update, &current, "discarded")?;
                 self.store.add_facts(update.id, &[Fact::Replaced(name)])?;
@@ -119,7 +119,7 @@ impl Updater<'_> {
             self.stop_all_but_the_database(update, &to)?;
         }
         crash::point("new services stopped");
-        // The old version's files first: its database server must read what is there.
+        // The previous version's files first: its database server must read what is there.
         release::put_in_place(self.config, before)?;
         let postgres = self.postgres(before, database);
         self.start_database(&postgres)?;

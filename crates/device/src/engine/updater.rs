@@ -1,4 +1,4 @@
-//! What an update is applied with, and what all its phases share.
+//! The [`Updater`]: its parts, and what all phases of an update share.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// How often it is asked meanwhile.
 const ENGINE_PAUSE: Duration = Duration::from_secs(2);
 
-/// What an updater works with.
+/// The dependencies of an updater.
 #[derive(Clone, Copy)]
 pub struct Means<'a> {
     /// Where everything is.
@@ -54,7 +54,7 @@ pub struct Updater<'a> {
     lock: Lock,
 }
 
-/// A verified bundle with the engine that it is for.
+/// A verified bundle, and the engine that it is for.
 pub(super) struct Opened {
     pub(super) update: i64,
     pub(super) bundle: Bundle,
@@ -107,7 +107,7 @@ impl<'a> Updater<'a> {
         }
     }
 
-    /// Ends acting. The lock is the caller's again.
+    /// Ends acting, and returns the lock to the caller.
     pub fn into_lock(self) -> Lock {
         self.lock
     }
@@ -160,7 +160,7 @@ impl<'a> Updater<'a> {
         }
     }
 
-    /// Where what an update replaces is kept until it has ended.
+    /// The directory for what an update replaces, until it has ended.
     pub(super) fn work_directory(&self, update: &Update) -> PathBuf {
         self.config.work().join(&update.public_id)
     }

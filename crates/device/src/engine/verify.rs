@@ -1,4 +1,4 @@
-//! Verifying: is the bundle whole and trusted, and can this device take it? Nothing is changed.
+//! Verifying: checks that the bundle is complete and trusted, and that this device can take it. Changes nothing.
 //!
 //! The file is opened once; what is used later is read from this very file, and hashed again then. All problems are
 //! reported at once ([`crate::engine::preflight`]).
@@ -40,7 +40,7 @@ impl Updater<'_> {
             .set_identity(update.id, &manifest.version, &manifest.changelog, digest)?;
         let mut facts = vec![Fact::Verified(self.verify_ms)];
         if opened.bundle.signed_by().is_none() {
-            let text = "nobody vouches for this bundle: no key is trusted on this device";
+            let text = "no trusted key verifies this bundle: this device trusts no key";
             self.progress
                 .note(&format!("warning: {text}; hint: updater trust add KEY"));
             facts.push(Fact::Warning(text.to_owned()));
@@ -55,7 +55,7 @@ impl Updater<'_> {
         let substitutes = manifest.image_details.iter().filter(|image| image.substitute);
         facts.extend(substitutes.map(|image| {
             Fact::Warning(format!(
-                "{} is made from a stand-in: not for production",
+                "{} is made from a substitute: not for production",
                 image.reference
             ))
         }));
@@ -124,7 +124,7 @@ impl Updater<'_> {
         self.verify_ms = milliseconds(self.clock.elapsed().saturating_sub(began));
         match verified {
             Err(error @ VerifyError::Io(_)) => Err(error.into()),
-            // Whatever a damaged part did to the whole, which part it is says more.
+            // Which part is damaged says more than what the damage did to the whole.
             Err(error) => {
                 find_damage(path)?;
                 Err(error.into())
@@ -160,10 +160,10 @@ impl Updater<'_> {
 
     /// A compose file that a person changed is what the running version runs by, so that is what comes back. Whether it was.
     fn keep_changes(&self, current: &Release) -> Result<bool> {
-        let Some(folder) = &current.folder else {
+        let Some(directory) = &current.directory else {
             return Ok(false);
         };
-        let (own, there) = (folder.join(&self.config.compose_file), self.config.compose());
+        let (own, there) = (directory.join(&self.config.compose_file), self.config.compose());
         let text = files::read_if_there(&there)?;
         if text.is_none() || text == files::read_if_there(&own)? {
             return Ok(false);
@@ -173,7 +173,7 @@ impl Updater<'_> {
         Ok(true)
     }
 
-    /// Copies what the switch replaces and what no release folder holds.
+    /// Copies what the switch replaces and what no release directory holds.
     fn save_for_undo(&self, work: &Path) -> Result<()> {
         let env = self.config.env();
         if env.is_file() {

@@ -1,6 +1,6 @@
-//! A bundle on the disk: one file, or a list with the parts that lie beside it. It is named by the file, or by the list.
+//! A bundle on the disk: one file, or a list with its parts beside it. Its path is that of the file or of the list.
 //!
-//! Parts belong together by their names alone, so that a set can be moved and removed whatever its list says; what is
+//! Parts belong together by their names alone, so a set can be moved and removed without regard to its list; what is
 //! *read* is what the list names ([`bundle::parts`]). A list is where its parts are: it comes last, and goes first.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
     system::{crash, files},
 };
 
-/// A verified bundle, whatever it lies in.
+/// A verified bundle, from one file or from parts.
 pub type Bundle = VerifiedBundle<Source>;
 
 /// Opens a bundle to be verified.
@@ -43,7 +43,7 @@ pub(crate) fn size(path: &Path) -> Option<u64> {
 /// The files of a bundle that are there, the list of parts last.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// The directory cannot be read.
 pub fn all(path: &Path) -> Result<Vec<PathBuf>> {
     let mut found = parts_beside(path)?;
     if path.exists() {
@@ -58,7 +58,7 @@ pub(crate) fn list_of_part(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(list_name(bundle)))
 }
 
-/// The file beside a bundle that did not work, with what is known of why.
+/// The diagnosis file beside a bundle that failed.
 pub(crate) fn diagnosis(bundle: &Path) -> PathBuf {
     let mut name = bundle.as_os_str().to_owned();
     name.push(".diagnostic.txt");
@@ -80,7 +80,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
 fn put_with(from: &Path, to: &Path, put: fn(&Path, &Path) -> Result<()>) -> Result<()> {
     let parts = parts_beside(from)?;
     if !parts.is_empty() {
-        // One of the same name would name a mixture now.
+        // An existing list of the same name would describe a mixture now.
         files::remove(to)?;
         crash::point("old list removed");
     }
@@ -99,15 +99,15 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     parts_beside(path)?.iter().try_for_each(|part| files::remove(part))
 }
 
-/// The parts in the folder of the list `path`, in order; none for a bundle of one file.
+/// The parts in the directory of the list `path`, in order; none for a bundle of one file.
 fn parts_beside(path: &Path) -> Result<Vec<PathBuf>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (Some(bundle), Some(folder)) = (bundle_of_list(&name), path.parent()) else {
+    let (Some(bundle), Some(directory)) = (bundle_of_list(&name), path.parent()) else {
         return Ok(Vec::new());
     };
     let mut parts = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let entry = entry.map_err(Error::io("read", folder))?;
+    for entry in fs::read_dir(directory).map_err(Error::io("read", directory))? {
+        let entry = entry.map_err(Error::io("read", directory))?;
         if entry.file_name().to_str().and_then(bundle_of_part) == Some(bundle) {
             parts.push(entry.path());
         }
@@ -122,7 +122,7 @@ pub fn hidden(config: &Config, download: &Download) -> PathBuf {
     config.downloads().join(name)
 }
 
-/// Removes what has come of a download that nobody wants any more.
+/// Removes the files of a download that is no longer wanted.
 pub(crate) fn discard(config: &Config, store: &Store, id: i64) -> Result<()> {
     let downloads = store.download(id)?;
     downloads

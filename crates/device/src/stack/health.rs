@@ -1,4 +1,4 @@
-//! Whether the product is healthy, and stays so.
+//! The product's health: whether it is healthy, and stays so.
 //!
 //! The product is asked as often as the manifest says, at its interval; as long as a container's own health check
 //! reports "starting" (a migration on an SD card), attempts are not counted, up to [`PATIENCE`]. Then containers must stay
@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How often containers are inspected while they must stay up.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What is asked where a release declares nothing: containers only.
+/// The health check where a release declares none: containers only.
 const DEFAULT: (u32, u32, u32) = (10, 5, 30);
 
 /// Whose health is checked, and how.
@@ -288,7 +288,7 @@ mod tests {
     fn that_it_runs_does_not_tell_that_the_data_is_migrated() {
         let question = Question {
             stack: Stack {
-                folder: "/".into(),
+                directory: "/".into(),
                 file: "a".into(),
                 pins: None,
                 env_file: None,

@@ -129,7 +129,7 @@ impl Postgres<'_> {
     }
 
     /// Puts the dump in `path` in the place of the database, which is kept under the name `replaced`. Done at most once:
-    /// where `replaced` is there, nothing happens. Nobody but us may be connected.
+    /// where `replaced` is there, nothing happens. No other client may be connected.
     pub(crate) fn replace(&self, path: &Path, replaced: &str) -> Result<()> {
         if self.exists(replaced)? {
             return Ok(());
@@ -284,8 +284,8 @@ mod tests {
     use super::*;
 
     fn complete(text: &str) -> bool {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dump.sql");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dump.sql");
         std::fs::write(&path, text).unwrap();
         expect_complete(&mut File::open(&path).unwrap(), &path).is_ok()
     }

@@ -1,7 +1,7 @@
 //! A release on the device: its files of record, which images its services run, and making it the one that runs.
 //!
-//! Each release has a folder of its own with the files that it brought, so that any of them can be made the running one
-//! again: [`prepare`] writes it, [`activate`] copies compose file and extra files into the product's folder, sets the
+//! Each release has a directory of its own with the files that it brought, so that any of them can be made the running one
+//! again: [`prepare`] writes it, [`activate`] copies compose file and extra files into the product's directory, sets the
 //! version in `.env`, tags the images, and lets Compose recreate what changed. Every step may be repeated.
 //!
 //! Images are pinned by ID in an override file that is passed to Compose beside the product's own file: a tag that was
@@ -28,36 +28,36 @@ use crate::{
 };
 
 const MANIFEST: &str = "manifest.json";
-/// In place of a manifest: what a bundle of the old procedure said, and what was assumed of it.
+/// In place of a manifest: what a legacy bundle declared, and what was assumed of it.
 const ASSUMED: &str = "assumed.json";
 const PINS: &str = "images.json";
-/// The folder of the extra files inside of a release's folder.
+/// The directory of the extra files inside of a release's directory.
 const EXTRA: &str = "files";
 
-/// The folder of a release that comes from the bundle `digest_hex`.
-pub(crate) fn folder_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> PathBuf {
+/// The directory of a release that comes from the bundle `digest_hex`.
+pub(crate) fn directory_of(config: &Config, manifest: &Manifest, digest_hex: &str) -> PathBuf {
     let short = digest_hex.get(..12).unwrap_or(digest_hex);
     config.releases().join(format!("{}-{short}", manifest.version))
 }
 
-/// Writes the files of a bundle into the release's folder.
+/// Writes the files of a bundle into the release's directory.
 pub(crate) fn prepare(
     config: &Config,
     bundle: &mut Bundle,
-    folder: &Path,
+    directory: &Path,
     project: &str,
     pins: &BTreeMap<String, Pin>,
 ) -> Result<()> {
-    files::make_folder(folder)?;
+    files::make_directory(directory)?;
     let manifest = bundle.manifest().clone().into_inner();
     for file in &manifest.files {
         let place = match file.role {
-            FileRole::Compose => folder.join(&config.compose_file),
-            FileRole::Extra => folder.join(EXTRA).join(file.name.as_str()),
+            FileRole::Compose => directory.join(&config.compose_file),
+            FileRole::Extra => directory.join(EXTRA).join(file.name.as_str()),
             FileRole::Installer | FileRole::Updater { .. } | FileRole::ComposePlugin { .. } => continue,
         };
         if let Some(parent) = place.parent() {
-            files::make_folder(parent)?;
+            files::make_directory(parent)?;
         }
         let mode = if file.executable { 0o755 } else { 0o644 };
         let mut content = bundle.open_file(&file.name).map_err(Error::io("read", &place))?;
@@ -69,20 +69,20 @@ pub(crate) fn prepare(
     } else {
         (MANIFEST, manifest.to_json().map_err(|error| error.to_string()))
     };
-    let path = folder.join(name);
+    let path = directory.join(name);
     let json = json.map_err(|message| Error::Content {
         path: path.clone(),
         message,
     })?;
     files::write(&path, &json, 0o644)?;
-    write_pins(folder, project, pins).map(drop)
+    write_pins(directory, project, pins).map(drop)
 }
 
-/// Writes which image each service runs, as a file for Compose in `folder`. It also notes the project's name, as an
-/// extension that Compose passes over: looking at the containers is then possible without asking it.
-pub(crate) fn write_pins(folder: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
+/// Writes which image each service runs, as a file for Compose in `directory`. It also notes the project's name, as an
+/// extension that Compose ignores: listing the containers then needs no call of Compose.
+pub(crate) fn write_pins(directory: &Path, project: &str, pins: &BTreeMap<String, Pin>) -> Result<PathBuf> {
     let text = pins::text(project, pins.iter().map(|(service, pin)| (service.as_str(), pin.id)));
-    let path = folder.join(PINS);
+    let path = directory.join(PINS);
     files::write(&path, text.as_bytes(), 0o644)?;
     Ok(path)
 }
@@ -116,12 +116,14 @@ pub(crate) fn pins_of(services: &[Service], id: impl Fn(&str) -> Option<Digest>)
 
 /// The manifest that a release came with, or was assumed to have; none if a person installed it by hand.
 pub(crate) fn manifest(release: &Release) -> Result<Option<Manifest>> {
-    let Some(folder) = &release.folder else { return Ok(None) };
-    let path = folder.join(MANIFEST);
+    let Some(directory) = &release.directory else {
+        return Ok(None);
+    };
+    let path = directory.join(MANIFEST);
     let (path, read) = match files::read_if_there(&path)? {
         Some(bytes) => (path, Manifest::from_json(&bytes).map_err(|error| error.to_string())),
         None => {
-            let path = folder.join(ASSUMED);
+            let path = directory.join(ASSUMED);
             let Some(bytes) = files::read_if_there(&path)? else {
                 return Ok(None);
             };
@@ -136,9 +138,9 @@ pub(crate) fn manifest(release: &Release) -> Result<Option<Manifest>> {
 /// The compose project of a release, once it is the active one.
 pub fn stack(config: &Config, release: &Release) -> Stack {
     Stack {
-        folder: config.folder.clone(),
+        directory: config.folder.clone(),
         file: config.compose(),
-        pins: release.folder.as_ref().map(|folder| folder.join(PINS)),
+        pins: release.directory.as_ref().map(|directory| directory.join(PINS)),
         env_file: None,
     }
 }
@@ -169,20 +171,20 @@ pub fn activate(
 /// # Errors
 /// One cannot be read or written.
 pub fn put_in_place(config: &Config, release: &Release) -> Result<()> {
-    let folder = release.folder.as_ref().ok_or_else(|| {
+    let directory = release.directory.as_ref().ok_or_else(|| {
         Error::refused(
             format!("the files of {} are not on this device", release.version),
             "apply its bundle",
         )
     })?;
-    for (name, path) in extra_files(&folder.join(EXTRA))? {
+    for (name, path) in extra_files(&directory.join(EXTRA))? {
         let place = config.folder.join(name);
         if let Some(parent) = place.parent() {
-            files::make_folder(parent)?;
+            files::make_directory(parent)?;
         }
         files::put(&path, &place)?;
     }
-    files::put(&folder.join(&config.compose_file), &config.compose())?;
+    files::put(&directory.join(&config.compose_file), &config.compose())?;
     set_environment(config, release)
 }
 
@@ -259,23 +261,23 @@ pub(crate) fn version_in_env(config: &Config, current: Option<&Release>) -> Resu
         .and_then(|key| env.get(&key.name)))
 }
 
-/// The names of the extra files that a release puts into the product's folder.
+/// The names of the extra files that a release puts into the product's directory.
 ///
 /// # Errors
-/// The release's folder cannot be read.
+/// The release's directory cannot be read.
 pub fn extra_files_of(release: &Release) -> Result<Vec<PathBuf>> {
-    let Some(folder) = &release.folder else {
+    let Some(directory) = &release.directory else {
         return Ok(Vec::new());
     };
-    let files = extra_files(&folder.join(EXTRA))?;
+    let files = extra_files(&directory.join(EXTRA))?;
     Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Every file below `folder`, with its name from there on.
-fn extra_files(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+/// Every file below `directory`, with its name from there on.
+fn extra_files(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
         let entries = match fs::read_dir(&next) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -284,8 +286,8 @@ fn extra_files(folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         for entry in entries {
             let path = entry.map_err(Error::io("read", &next))?.path();
             if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(name) = path.strip_prefix(folder) {
+                directories.push(path);
+            } else if let Ok(name) = path.strip_prefix(directory) {
                 found.push((name.to_owned(), path.clone()));
             }
         }

@@ -1,6 +1,6 @@
 //! The keys whose bundles this device accepts: minisign public key files in `/etc/<product>/trusted-keys`.
 //!
-//! It is a set, so that a key can be replaced: the new one is added, releases are signed with it, the old one is removed.
+//! It is a set, so that a key can be replaced: add the new key, sign releases with it, remove the previous key.
 
 use std::{
     fs, io,
@@ -11,19 +11,19 @@ use bundle::signature::{PublicKey, TrustedKeys};
 
 use crate::{Error, Result, system::files};
 
-/// What the names of key files end with.
+/// The extension of key files.
 const EXTENSION: &str = "pub";
 
 /// A minisign public key file has two short lines.
 const MAX_FILE: u64 = 4096;
 
-/// The keys in `folder`; none if it is not there.
+/// The keys in `directory`; none if it is not there.
 ///
 /// # Errors
 /// A file cannot be read or is no key: then nothing can be said about whom to trust.
-pub fn read(folder: &Path) -> Result<TrustedKeys> {
+pub fn read(directory: &Path) -> Result<TrustedKeys> {
     let mut keys = Vec::new();
-    for path in key_files(folder)? {
+    for path in key_files(directory)? {
         keys.push(read_file(&path)?);
     }
     Ok(TrustedKeys::new(keys))
@@ -32,13 +32,13 @@ pub fn read(folder: &Path) -> Result<TrustedKeys> {
 /// Trusts `key` from now on; nothing if it is trusted already.
 ///
 /// # Errors
-/// The folder cannot be read or written.
-pub fn add(folder: &Path, key: &PublicKey) -> Result<()> {
-    if read(folder)?.keys().contains(key) {
+/// The directory cannot be read or written.
+pub fn add(directory: &Path, key: &PublicKey) -> Result<()> {
+    if read(directory)?.keys().contains(key) {
         return Ok(());
     }
-    files::make_folder(folder)?;
-    let path = folder.join(format!("{}.{EXTENSION}", key.id()));
+    files::make_directory(directory)?;
+    let path = directory.join(format!("{}.{EXTENSION}", key.id()));
     files::write(&path, key.to_file().as_bytes(), 0o644)
 }
 
@@ -46,10 +46,10 @@ pub fn add(folder: &Path, key: &PublicKey) -> Result<()> {
 ///
 /// # Errors
 /// No such key is trusted, or it is the last one: without any, unsigned bundles would be accepted.
-pub fn remove(folder: &Path, id: &str) -> Result<()> {
+pub fn remove(directory: &Path, id: &str) -> Result<()> {
     let mut left = Vec::new();
     let mut found = Vec::new();
-    for path in key_files(folder)? {
+    for path in key_files(directory)? {
         let key = read_file(&path)?;
         if key.id().to_string().eq_ignore_ascii_case(id) || key.to_string() == id {
             found.push(path);
@@ -93,15 +93,15 @@ fn read_file(path: &Path) -> Result<PublicKey> {
     })
 }
 
-fn key_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
+fn key_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", folder)(error)),
+        Err(error) => return Err(Error::io("read", directory)(error)),
     };
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry.map_err(Error::io("read", folder))?.path();
+        let path = entry.map_err(Error::io("read", directory))?.path();
         if path.extension().is_some_and(|extension| extension == EXTENSION) {
             paths.push(path);
         }
@@ -118,24 +118,24 @@ mod tests {
 
     #[test]
     fn keys_are_added_and_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("trusted-keys");
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("trusted-keys");
         let [old, new] = [(), ()].map(|()| generate(None).unwrap().public().clone());
-        assert!(read(&folder).unwrap().keys().is_empty());
+        assert!(read(&directory).unwrap().keys().is_empty());
         for _ in 0..2 {
-            add(&folder, &old).unwrap();
+            add(&directory, &old).unwrap();
         }
-        let only = remove(&folder, &old.id().to_string()).unwrap_err();
+        let only = remove(&directory, &old.id().to_string()).unwrap_err();
         assert!(only.to_string().contains("only trusted key"), "{only}");
-        add(&folder, &new).unwrap();
-        remove(&folder, &old.id().to_string()).unwrap();
-        assert_eq!(read(&folder).unwrap().keys(), [new]);
+        add(&directory, &new).unwrap();
+        remove(&directory, &old.id().to_string()).unwrap();
+        assert_eq!(read(&directory).unwrap().keys(), [new]);
     }
 
     #[test]
     fn a_file_that_is_no_key_is_not_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("damaged.pub"), "nonsense").unwrap();
-        assert!(matches!(read(folder.path()), Err(Error::Key { .. })));
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("damaged.pub"), "nonsense").unwrap();
+        assert!(matches!(read(directory.path()), Err(Error::Key { .. })));
     }
 }

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// How many lines of the audit log are kept.
 const AUDIT_LINES: u32 = 10_000;
 
-/// How many of refused logins: whoever tries passwords must not push out what counts.
+/// How many of refused logins: password guessing must not push out what counts.
 const REFUSED_LINES: u32 = 1_000;
 
 /// What a refused login is called in the audit log.
@@ -216,14 +216,14 @@ mod tests {
     use super::*;
 
     fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("updates.sqlite")).unwrap();
-        (folder, store)
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("updates.sqlite")).unwrap();
+        (directory, store)
     }
 
     #[test]
     fn a_new_password_forgets_the_sessions_of_the_old_one() {
-        let (_folder, mut store) = store();
+        let (_directory, mut store) = store();
         let session = |secret: &[u8], password: &[u8], created| Session {
             secret: Digest::of(secret),
             password: Digest::of(password),
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn refused_logins_push_out_only_each_other() {
-        let (_folder, mut store) = store();
+        let (_directory, mut store) = store();
         let line = |action: &str, subject: u32| Audit {
             at: String::new(),
             who: "anonymous".to_owned(),
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_tokens_name_is_taken_once() {
-        let (_folder, mut store) = store();
+        let (_directory, mut store) = store();
         let token = Token {
             name: "ci".to_owned(),
             secret: Digest::of(b"1"),

@@ -20,8 +20,8 @@ impl Store {
     /// It cannot be read, or is not a database.
     pub fn open(path: &Path) -> Result<Self> {
         let new = !path.exists();
-        if let Some(folder) = path.parent() {
-            files::make_folder(folder)?;
+        if let Some(directory) = path.parent() {
+            files::make_directory(directory)?;
         }
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -32,7 +32,7 @@ impl Store {
             connection.execute_batch(schema)?;
         }
         if new {
-            files::sync_folder_of(path)?;
+            files::sync_directory_of(path)?;
         }
         Ok(Self { connection })
     }

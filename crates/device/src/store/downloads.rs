@@ -1,4 +1,4 @@
-//! How far the files of bundles are here that come from GitHub.
+//! Downloads from GitHub: the files of bundles, and how much of each is on the disk.
 
 use bundle::Digest;
 use rusqlite::params;
@@ -47,18 +47,18 @@ pub struct RemoteFile {
 pub struct Download {
     /// The file.
     pub file: RemoteFile,
-    /// So many bytes of it are on the disk for good.
+    /// The number of its bytes that are durable on the disk.
     pub at: u64,
-    /// What its content was known by when they came.
+    /// The content's identity when they came.
     pub etag: Option<String>,
 }
 
-/// How far a bundle is here, in bytes.
+/// The progress of a bundle's download, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Fetched {
-    /// So many are on the disk.
+    /// Bytes on the disk.
     pub bytes: u64,
-    /// So many there are.
+    /// Bytes in all.
     pub total: u64,
 }
 
@@ -136,7 +136,7 @@ impl Store {
         Ok(files.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Records how far the file at `position` is here; false if nobody wants it any more.
+    /// Records the progress of the file at `position`; false if the download is no longer wanted.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -149,7 +149,7 @@ impl Store {
         Ok(changed > 0)
     }
 
-    /// How far the bundle of an update is here; none if it does not come from GitHub.
+    /// The download progress of an update's bundle; none if it does not come from GitHub.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -162,7 +162,7 @@ impl Store {
         Ok((!files.is_empty()).then(|| files.iter().fold(Fetched::default(), sum)))
     }
 
-    /// Records why a download does not go on just now, or that it does.
+    /// Records why a download is paused, or that it goes on.
     ///
     /// # Errors
     /// The database cannot be written.

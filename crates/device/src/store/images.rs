@@ -1,4 +1,4 @@
-//! What was loaded into the engine, and the bundles that are not tried again.
+//! The images that were loaded into the engine, and the rejected bundles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ impl Store {
         Ok(())
     }
 
-    /// Remembers a bundle that caused a failure, so that it is not tried again by itself.
+    /// Rejects a bundle that caused a failure: it is not tried again by itself.
     pub(crate) fn refuse(&mut self, bundle: &Digest, why: &str, now: &str) -> Result<()> {
         self.connection.execute(
             "INSERT OR REPLACE INTO refused (manifest_digest, why, at) VALUES (?1, ?2, ?3)",
@@ -65,8 +65,8 @@ impl Store {
             .optional()?)
     }
 
-    /// Lets a bundle be tried again: a person said so.
-    pub(crate) fn forgive(&mut self, bundle: &Digest) -> Result<()> {
+    /// Clears the rejection of a bundle, because a person wants it tried again.
+    pub(crate) fn clear_rejection(&mut self, bundle: &Digest) -> Result<()> {
         self.connection
             .execute("DELETE FROM refused WHERE manifest_digest = ?1", [bundle.to_string()])?;
         Ok(())

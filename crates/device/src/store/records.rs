@@ -1,4 +1,4 @@
-//! What is recorded, as data.
+//! The records, as data.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -30,7 +30,7 @@ pub struct Update {
     pub manifest_digest: Option<Digest>,
     /// The bundle file's size in bytes.
     pub file_size: Option<u64>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// What went wrong.
     pub error: Option<String>,
@@ -51,7 +51,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// Whether it is stuck and its data is still to be put back: until then nothing may write.
+    /// Whether it is stuck and its data is still to be restored: until then nothing may write.
     pub fn owes_data(&self) -> bool {
         match self.state.stuck_in {
             Some(Phase::Undoing) => self.state.gated,
@@ -65,7 +65,7 @@ impl Update {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// The database that is saved: what the running version declares, or else what the new one does.
+    /// The database that is saved: what the running version declares, or else what the target version does.
     pub database: Option<Backup>,
     /// The database backup, a path on this device.
     pub backup: Option<PathBuf>,
@@ -97,9 +97,9 @@ pub struct Facts {
     pub allow_downgrade: bool,
     /// Whether it is to be applied as soon as it is downloaded.
     pub apply_when_downloaded: bool,
-    /// Whether the bundle was made by the old release procedure.
+    /// Whether the bundle was made by the legacy release procedure.
     pub legacy: bool,
-    /// Whether the version before was healthy when the update began; none if nothing ran.
+    /// Whether the previous version was healthy when the update began; none if nothing ran.
     pub was_healthy: Option<bool>,
 }
 
@@ -111,11 +111,11 @@ const HEALTH_ANSWERS: usize = 100;
 pub enum Fact {
     /// The database that is saved.
     Database(Backup),
-    /// Whether the version before was healthy when the update began.
+    /// Whether the previous version was healthy when the update began.
     WasHealthy(bool),
     /// How long reading and verifying the bundle took, in milliseconds.
     Verified(u64),
-    /// The bundle was made by the old release procedure.
+    /// The bundle was made by the legacy release procedure.
     Legacy,
     /// Something that does not stop the update and should be known.
     Warning(String),
@@ -176,7 +176,7 @@ impl Facts {
             Fact::Took(phase, milliseconds) => {
                 *self.durations_ms.entry(phase.name().to_owned()).or_default() += milliseconds;
             }
-            // The name that an earlier rollback has used would say that the data was put back.
+            // The database name of an earlier rollback would mean that the data was restored.
             Fact::RollsBack(since) => (self.discard_data_since, self.replaced_database) = (since, None),
             Fact::Replaced(name) => self.replaced_database = name,
             Fact::AllowDowngrade(allowed) => self.allow_downgrade = allowed,
@@ -204,9 +204,9 @@ pub struct Release {
     pub version: Version,
     /// The bundle that it came from; none if a person installed it by hand.
     pub manifest_digest: Option<Digest>,
-    /// The folder of its files of record; none if a person installed it by hand.
+    /// The directory of its files of record; none if a person installed it by hand.
     #[serde(skip)]
-    pub folder: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
     /// Where its bundle is kept.
     #[serde(skip)]
     pub bundle: Option<PathBuf>,

@@ -25,7 +25,7 @@ impl Store {
             params![
                 release.version.to_string(),
                 digest,
-                path(&release.folder),
+                path(&release.directory),
                 path(&release.bundle),
                 to_json(&release.pins)?,
                 to_json(&release.data)?,

@@ -1,4 +1,4 @@
-//! Updates that somebody asked for: who it was, what was handed in, and how the list is read and tidied.
+//! Requested updates: who asked, what was handed in, and how the list is read and tidied.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct Origin {
 }
 
 impl Store {
-    /// Records an update that somebody asks for, which waits.
+    /// Records a requested update, which waits.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -49,7 +49,7 @@ impl Store {
         Ok(origin.optional()?.unwrap_or_default())
     }
 
-    /// The update that is called so outside.
+    /// The update with this public name.
     ///
     /// # Errors
     /// The database cannot be read.

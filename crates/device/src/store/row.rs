@@ -36,7 +36,7 @@ pub(super) fn release_of_row(row: &Row<'_>) -> rusqlite::Result<Release> {
         id: row.get(0)?,
         version: parsed(row, 1)?,
         manifest_digest: optional(row, 2)?,
-        folder: row.get::<_, Option<String>>(3)?.map(PathBuf::from),
+        directory: row.get::<_, Option<String>>(3)?.map(PathBuf::from),
         bundle: row.get::<_, Option<String>>(4)?.map(PathBuf::from),
         pins: from_json(row, 5)?,
         data: from_json(row, 6)?,

@@ -1,4 +1,4 @@
-//! Single values: what the data is, the security epoch, texts under a key.
+//! Single values: the state of the data, the security epoch, texts under a key.
 
 use bundle::manifest::DataRule;
 use rusqlite::{OptionalExtension as _, Transaction, params};

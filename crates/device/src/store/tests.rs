@@ -14,9 +14,9 @@ use crate::{
 const NOW: &str = "2026-01-31T12:00:00Z";
 
 fn store() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("state/updates.sqlite")).unwrap();
-    (folder, store)
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("state/updates.sqlite")).unwrap();
+    (directory, store)
 }
 
 fn new() -> NewUpdate {
@@ -31,11 +31,11 @@ fn new() -> NewUpdate {
 
 #[test]
 fn an_update_survives_reopening() {
-    let (folder, mut store) = store();
+    let (directory, mut store) = store();
     let added = store.add(&new(), NOW).unwrap();
     store.record(added.id, Event::Start, &Change::default(), NOW).unwrap();
     drop(store);
-    let store = Store::open(&folder.path().join("state/updates.sqlite")).unwrap();
+    let store = Store::open(&directory.path().join("state/updates.sqlite")).unwrap();
     let found = store.active().unwrap().unwrap();
     assert_eq!(found.state.phase, Phase::Verifying);
     assert_eq!(found.public_id, added.public_id);
@@ -44,7 +44,7 @@ fn an_update_survives_reopening() {
 
 #[test]
 fn what_cannot_happen_is_not_recorded() {
-    let (_folder, mut store) = store();
+    let (_directory, mut store) = store();
     let id = store.add(&new(), NOW).unwrap().id;
     let refused = store.record(id, Event::Loaded, &Change::default(), NOW);
     assert!(matches!(refused, Err(Error::Illegal(_))));
@@ -54,7 +54,7 @@ fn what_cannot_happen_is_not_recorded() {
 
 #[test]
 fn replaying_the_journal_gives_the_state() {
-    let (_folder, mut store) = store();
+    let (_directory, mut store) = store();
     let id = store.add(&new(), NOW).unwrap().id;
     for event in [
         Event::Start,
@@ -72,12 +72,12 @@ fn replaying_the_journal_gives_the_state() {
 
 #[test]
 fn a_release_is_recorded_once_per_bundle() {
-    let (_folder, mut store) = store();
+    let (_directory, mut store) = store();
     let mut release = Release {
         id: 0,
         version: Version::new(2, 0, 0),
         manifest_digest: Some(Digest::of(b"a")),
-        folder: None,
+        directory: None,
         bundle: None,
         pins: BTreeMap::new(),
         data: DataRule::default(),
@@ -94,7 +94,7 @@ fn a_release_is_recorded_once_per_bundle() {
 
 #[test]
 fn the_database_survives_a_power_cut_by_its_settings() {
-    let (_folder, store) = store();
+    let (_directory, store) = store();
     let pragma = |name| {
         store
             .connection

@@ -91,13 +91,13 @@ impl Store {
         Ok(self.connection.query_row(&sql, [], update_of_row).optional()?)
     }
 
-    /// Records that `event` happened to an update, and everything that comes with it, at once.
+    /// Records an event of an update and its changes, in one transaction.
     ///
     /// # Errors
     /// It cannot happen now, or the database cannot be written; then nothing is recorded.
     pub fn record(&mut self, id: i64, event: Event, change: &Change, now: &str) -> Result<State> {
         crash::point(&format!("before {}", event.name()));
-        // Downloads are recorded beside everything else, so what is read must still be true when it is written.
+        // Downloads are recorded at the same time, so what is read must still be true when it is written.
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -108,7 +108,7 @@ impl Store {
             "UPDATE \"update\" SET phase = ?2, state = ?3 WHERE id = ?1",
             params![id, state.phase.name(), to_json(&state)?],
         )?;
-        // What an earlier try has left would mislead. One that is stuck is still the same try.
+        // Facts of an earlier attempt would mislead. A stuck update is still in the same attempt.
         if matches!(event, Event::Start | Event::Download) || state == State::NEW {
             transaction.execute(
                 "UPDATE \"update\" SET error = NULL, completed_on = NULL, started_on = ?2, facts = ?3 WHERE id = ?1",
@@ -175,7 +175,7 @@ impl Store {
         Ok(since_start.into_iter().any(|entry| entry.phase == phase.name()))
     }
 
-    /// Records what was found out while a phase goes on.
+    /// Records what was found out during a phase.
     ///
     /// # Errors
     /// The database cannot be written.
@@ -220,7 +220,7 @@ impl Store {
         Ok(())
     }
 
-    /// Records which releases an update lies between.
+    /// Records the previous and the target release of an update.
     pub fn set_releases(&mut self, id: i64, from: Option<i64>, to: Option<i64>) -> Result<()> {
         self.connection.execute(
             "UPDATE \"update\" SET from_release = ?2, to_release = ?3 WHERE id = ?1",

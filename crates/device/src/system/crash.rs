@@ -32,7 +32,7 @@ pub fn point(name: &str) {
         None => (wanted.as_str(), 1),
     };
     if wanted == name && SEEN.fetch_add(1, Ordering::Relaxed) + 1 == time {
-        // As `kill -9`: nothing is unwound, flushed or closed by us.
+        // As `kill -9`: nothing is unwound, flushed or closed.
         let pid = rustix::process::getpid();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
         std::process::abort();

@@ -1,6 +1,6 @@
 //! Files of record: changed as a whole, and on the disk before anything relies on it.
 //!
-//! A rename is durable only when the file was synced before it and the folder after it (POSIX.1-2017 `rename`,
+//! A rename is durable only when the file was synced before it and the directory after it (POSIX.1-2017 `rename`,
 //! `fsync`; both are needed on ext4, xfs and f2fs).
 
 use std::{
@@ -12,19 +12,19 @@ use std::{
 
 use crate::{Error, Result, system::crash};
 
-/// What the names of files in the making begin with; intake passes them over.
+/// The prefix of the names of incomplete files; intake ignores them.
 pub const TEMPORARY: &str = ".partial-";
 
-/// The free bytes of the file system that `folder` is on, as far as everybody may take them.
+/// The free bytes of the file system of `directory` that every user may take.
 ///
 /// # Errors
 /// The system does not say.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(folder)?;
+pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(directory)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Writes `bytes` to `path`: beside it, synced, renamed over it, the folder synced. `mode` is the file's permissions.
+/// Writes `bytes` to `path`: beside it, synced, renamed over it, the directory synced. `mode` is the file's permissions.
 ///
 /// # Errors
 /// Any of that fails; `path` is then what it was.
@@ -46,13 +46,13 @@ pub fn write_with(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Re
             .create_new(true)
             .mode(mode)
             .open(&temporary)?;
-        // The umask may have taken something away.
+        // The umask may have removed permissions.
         file.set_permissions(Permissions::from_mode(mode))?;
         fill(&mut file)?;
         file.sync_all()
     })();
     if let Err(error) = written {
-        // What stays is found and removed the next time.
+        // A file that stays is found and removed the next time.
         fs::remove_file(&temporary).ok();
         return Err(Error::io("write", path)(error));
     }
@@ -68,14 +68,14 @@ pub fn write_with(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Re
 /// The system refuses; then nothing has changed.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(Error::io("rename to", to))?;
-    sync_folder_of(to)?;
+    sync_directory_of(to)?;
     if from.parent() != to.parent() {
-        sync_folder_of(from)?;
+        sync_directory_of(from)?;
     }
     Ok(())
 }
 
-/// Removes a file or a folder with all that is in it, durably; nothing if it is not there.
+/// Removes a file or a directory with all that is in it, durably; nothing if it is not there.
 ///
 /// # Errors
 /// The system refuses.
@@ -87,23 +87,23 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) => Err(error),
     };
     removed.map_err(Error::io("remove", path))?;
-    sync_folder_of(path)
+    sync_directory_of(path)
 }
 
-/// Makes a folder and those above it, durably.
+/// Creates a directory and those above it, durably.
 ///
 /// # Errors
 /// The system refuses.
-pub fn make_folder(path: &Path) -> Result<()> {
+pub fn make_directory(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_folder(parent)?;
+        make_directory(parent)?;
     }
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("make", path)(error)),
-        _ => sync_folder_of(path),
+        _ => sync_directory_of(path),
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn put(from: &Path, to: &Path) -> Result<()> {
         File::open(to)
             .and_then(|file| file.sync_all())
             .map_err(Error::io("write", to))?;
-        return sync_folder_of(to);
+        return sync_directory_of(to);
     }
     copy(from, to)
 }
@@ -141,18 +141,18 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Makes the entries of the folder that `path` lies in durable.
+/// Makes the entries of the directory that holds `path` durable.
 ///
 /// # Errors
 /// The system refuses.
-pub fn sync_folder_of(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
+pub fn sync_directory_of(path: &Path) -> Result<()> {
+    let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("sync", folder))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::io("sync", directory))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -172,9 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_write_leaves_the_old_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
+    fn a_failed_write_leaves_the_previous_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
         write(&path, b"old", 0o600).unwrap();
         let failed = write_with(&path, 0o600, |file| {
             file.write_all(b"half")?;
@@ -182,14 +182,14 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn what_is_in_place_is_not_written_again() {
         use std::os::unix::fs::MetadataExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
         write(&from, b"text", 0o600).unwrap();
         let number = || fs::metadata(&to).unwrap().ino();
         put(&from, &to).unwrap();
@@ -207,9 +207,9 @@ mod tests {
 
     #[test]
     fn modes_do_not_depend_on_the_umask() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         for mode in [0o600, 0o644, 0o755] {
-            let path = folder.path().join("file");
+            let path = directory.path().join("file");
             write(&path, b"", mode).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         }

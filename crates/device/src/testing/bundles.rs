@@ -24,8 +24,8 @@ pub enum Form {
     Released,
     /// As it is released, in parts.
     Split,
-    /// As the old release procedure made it.
-    Old,
+    /// As the legacy release procedure made it.
+    Legacy,
 }
 
 /// What is special about a version.
@@ -67,10 +67,10 @@ impl Version {
         }
     }
 
-    /// A version that works, made by the old release procedure.
-    pub fn old(version: &'static str) -> Self {
+    /// A version that works, made by the legacy release procedure.
+    pub fn legacy(version: &'static str) -> Self {
         Self {
-            form: Form::Old,
+            form: Form::Legacy,
             ..Self::good(version)
         }
     }
@@ -83,7 +83,7 @@ impl Version {
         }
     }
 
-    /// A version whose data the ones before it cannot read.
+    /// A version whose data the previous ones cannot read.
     pub fn migrating(version: &'static str) -> Self {
         Self {
             revision: 2,
@@ -110,18 +110,18 @@ pub struct More {
     pub content: String,
 }
 
-/// Writes the bundle of `version` into `folder` and gives its path.
-pub fn write(folder: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
+/// Writes the bundle of `version` into `directory` and gives its path.
+pub fn write(directory: &Path, version: &Version, key: Option<&NewKey>) -> PathBuf {
     match version.form {
-        Form::Released => write_with(folder, version, key, &[]),
+        Form::Released => write_with(directory, version, key, &[]),
         Form::Split => {
             let whole = tempfile::tempdir().unwrap();
             let path = write_with(whole.path(), version, key, &[]);
             let name = path.file_name().unwrap().to_str().unwrap();
-            split(std::fs::File::open(&path).unwrap(), name, PART, folder).unwrap();
-            folder.join(list_name(name))
+            split(std::fs::File::open(&path).unwrap(), name, PART, directory).unwrap();
+            directory.join(list_name(name))
         }
-        Form::Old => write_old(folder, version),
+        Form::Legacy => write_legacy(directory, version),
     }
 }
 
@@ -140,7 +140,7 @@ fn images(version: &Version) -> [(&'static str, &'static str, String); 3] {
 }
 
 /// As `docker save` and `tar -czf` make it.
-fn write_old(folder: &Path, version: &Version) -> PathBuf {
+fn write_legacy(directory: &Path, version: &Version) -> PathBuf {
     let number = version.version;
     let mut saved = tar::Builder::new(Vec::new());
     let mut list = Vec::new();
@@ -178,7 +178,7 @@ fn write_old(folder: &Path, version: &Version) -> PathBuf {
         "changelog": format!("- {number}"),
         "images": references,
     });
-    let path = folder.join(format!("app-update-{number}.tar.gz"));
+    let path = directory.join(format!("app-update-{number}.tar.gz"));
     let out = std::fs::File::create(&path).unwrap();
     let mut bundle = tar::Builder::new(flate2::write::GzEncoder::new(out, flate2::Compression::fast()));
     append(&mut bundle, "images.tar", &saved);
@@ -197,7 +197,7 @@ fn append(tar: &mut tar::Builder<impl std::io::Write>, name: &str, content: &[u8
 }
 
 /// As `cargo xtask release` makes it, with more files.
-pub fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>, more: &[More]) -> PathBuf {
+pub fn write_with(directory: &Path, version: &Version, key: Option<&NewKey>, more: &[More]) -> PathBuf {
     let compose = More {
         name: "docker-compose.prod.yml",
         role: FileRole::Compose,
@@ -308,17 +308,17 @@ pub fn write_with(folder: &Path, version: &Version, key: Option<&NewKey>, more: 
         store: &store,
         mtime: 1,
     };
-    let path = folder.join(format!("app-update-{number}.tar.gz"));
+    let path = directory.join(format!("app-update-{number}.tar.gz"));
     let mut out = std::fs::File::create(&path).unwrap();
     write_tar_gz(&mut out, &contents, &|_| {}).unwrap();
     path
 }
 
 /// An image with a layer that all have, and one of its own.
-fn image(folder: &Path, name: &str, env: &str) -> PlatformImage {
+fn image(directory: &Path, name: &str, env: &str) -> PlatformImage {
     let save = |content: &str| {
         let digest = Digest::of(content.as_bytes());
-        std::fs::write(folder.join("blobs/sha256").join(digest.hex()), content).unwrap();
+        std::fs::write(directory.join("blobs/sha256").join(digest.hex()), content).unwrap();
         (digest, content.len() as u64)
     };
     let layers: Vec<_> = ["the base".to_owned(), format!("{name} {env}")]

@@ -1,4 +1,4 @@
-//! A device with folders of its own, on which updaters are started, ended and started again.
+//! A device with directories of its own, on which updaters are started, ended and started again.
 
 use std::{
     fs,
@@ -33,11 +33,11 @@ struct Ended;
 
 /// A device as it was.
 pub struct Snapshot {
-    folder: TempDir,
+    directory: TempDir,
     machine: Machine,
 }
 
-/// The configuration of a device whose folders are all in `root`, and made.
+/// The configuration of a device whose directories are all in `root`, and made.
 pub fn config_in(root: &Path) -> Config {
     let config = Config {
         folder: root.join("opt"),
@@ -45,7 +45,7 @@ pub fn config_in(root: &Path) -> Config {
         etc: root.join("etc"),
         ..Config::for_product(&"app".parse().unwrap())
     };
-    config.make_folders().unwrap();
+    config.make_directories().unwrap();
     config
 }
 
@@ -64,7 +64,7 @@ fn copy_all(from: &Path, to: &Path) {
 
 /// A device.
 pub struct Device {
-    pub folder: TempDir,
+    pub directory: TempDir,
     pub config: Config,
     pub world: World,
     pub key: NewKey,
@@ -79,20 +79,20 @@ impl Default for Device {
 impl Device {
     /// A device with nothing installed, which trusts one key.
     pub fn new() -> Self {
-        // In memory: these tests sync thousands of times, and what is on a disk is not what they are about.
+        // In memory: these tests sync thousands of times, and do not test the disk.
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() {
+        let directory = if memory.is_dir() {
             tempfile::tempdir_in(memory)
         } else {
             tempfile::tempdir()
         }
         .unwrap();
-        let root = folder.path();
+        let root = directory.path();
         let config = config_in(root);
         let key = generate(None).unwrap();
         trust::add(&config.trusted_keys(), key.public()).unwrap();
         Self {
-            folder,
+            directory,
             config,
             world: World::default(),
             key,
@@ -181,7 +181,7 @@ impl Device {
         self.store().updates().unwrap().remove(0)
     }
 
-    /// Somebody removes every image that no container uses.
+    /// Removes every image that no container uses, as a person would.
     pub fn remove_unused_images(&self) {
         let mut machine = self.world.0.borrow_mut();
         let used: Vec<_> = machine.containers.values().map(|container| container.image).collect();
@@ -190,20 +190,20 @@ impl Device {
 
     /// Remembers everything as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let folder = tempfile::tempdir_in(self.folder.path().parent().unwrap()).unwrap();
-        copy_all(self.folder.path(), folder.path());
+        let directory = tempfile::tempdir_in(self.directory.path().parent().unwrap()).unwrap();
+        copy_all(self.directory.path(), directory.path());
         Snapshot {
-            folder,
+            directory,
             machine: self.world.0.borrow().clone(),
         }
     }
 
     /// Makes everything what it was.
     pub fn restore(&self, snapshot: &Snapshot) {
-        for entry in fs::read_dir(self.folder.path()).unwrap() {
+        for entry in fs::read_dir(self.directory.path()).unwrap() {
             fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
-        copy_all(snapshot.folder.path(), self.folder.path());
+        copy_all(snapshot.directory.path(), self.directory.path());
         *self.world.0.borrow_mut() = snapshot.machine.clone();
     }
 
@@ -250,11 +250,11 @@ impl Device {
         names.take()
     }
 
-    /// Wherever a list of parts lies, they lie beside it as it says, and no part lies anywhere else.
+    /// Checks that beside each list of parts are the parts that it names, and that no other part exists.
     #[track_caller]
     pub fn expect_whole_sets(&self, what: &str) {
-        for folder in [self.config.updates(), self.config.applied(), self.config.failed()] {
-            for entry in fs::read_dir(folder).unwrap() {
+        for directory in [self.config.updates(), self.config.applied(), self.config.failed()] {
+            for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
                 if let Some(list) = bundle_files::list_of_part(&path) {
                     assert!(list.exists(), "{what}: {} is left", path.display());
@@ -305,7 +305,7 @@ impl Device {
         assert_eq!(env.get("APP_VERSION"), Some(version.clone()), "{what}");
         assert_eq!(
             std::fs::read(self.config.compose()).unwrap(),
-            std::fs::read(current.folder.unwrap().join(&self.config.compose_file)).unwrap(),
+            std::fs::read(current.directory.unwrap().join(&self.config.compose_file)).unwrap(),
             "{what}"
         );
         assert!(release::manifest(&store.current().unwrap().unwrap()).unwrap().is_some());

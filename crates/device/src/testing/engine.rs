@@ -23,7 +23,7 @@ use crate::{
 /// A service of the compose file: name, image, and what it depends on.
 fn parse(stack: &Stack) -> Result<Vec<(String, String, Vec<String>)>> {
     let text = std::fs::read_to_string(&stack.file).map_err(Error::io("read", &stack.file))?;
-    let path = stack.env_file.clone().unwrap_or_else(|| stack.folder.join(".env"));
+    let path = stack.env_file.clone().unwrap_or_else(|| stack.directory.join(".env"));
     let env = EnvFile::parse(&std::fs::read_to_string(&path).map_err(Error::io("read", &path))?);
     let version = env
         .get("APP_VERSION")
@@ -114,7 +114,7 @@ impl ContainerEngine for World {
                 };
                 let id = Digest::of(config);
                 machine.images.insert(id, loaded);
-                // A name goes to what is loaded last, whoever had it.
+                // A name goes to what is loaded last, even if another image had it.
                 for name in image["RepoTags"].as_array().into_iter().flatten() {
                     machine.tags.insert(text(name), id);
                 }
@@ -327,8 +327,8 @@ impl ContainerEngine for World {
     }
 
     fn logs(&self, stack: &Stack, _lines: u32) -> Result<String> {
-        // Programs do say such things.
-        let env = EnvFile::parse(&std::fs::read_to_string(stack.folder.join(".env")).unwrap_or_default());
+        // Real programs print such lines.
+        let env = EnvFile::parse(&std::fs::read_to_string(stack.directory.join(".env")).unwrap_or_default());
         Ok(format!(
             "connecting with {}",
             env.get("DB_PASSWORD").unwrap_or_default()

@@ -8,4 +8,5 @@
 pub mod bundles;
 pub mod device;
 mod engine;
+pub mod sample;
 pub mod world;

@@ -1,4 +1,4 @@
-//! What is done a second time, and what comes back by itself: nothing of the first time may mislead.
+//! Repeated updates and recovery: nothing of the first attempt may mislead the second.
 
 use crate::testing::{
     bundles::{self, Version},
@@ -46,7 +46,7 @@ fn a_rollback_that_discards_may_fail_as_often_as_it_likes() {
     let since = update.facts.stopped_at.unwrap();
     for time in 1..4 {
         device.wait(30);
-        // The data is put back already, then something fails.
+        // The data is restored already, then something fails.
         device.world.fail("tag", 1);
         let failed = device.run(|updater| updater.roll_back(update.id, Some(&since)));
         assert_eq!(failed.unwrap_err().exit(), Exit::Undone, "{time}");
@@ -101,7 +101,7 @@ fn services_that_the_engine_starts_again_by_itself_are_stopped_again() {
 }
 
 #[test]
-fn what_had_to_wait_is_started_however_often_it_takes_or_it_is_said() {
+fn services_that_had_to_wait_are_started_again_and_again_or_reported() {
     let device = Device::with(&Version::good("2.0.0"));
     let id = device.drop_bundle(&Version::migrating("2.1.0")).id;
     assert!(device.run_until_point("after stayed", |updater| drop(updater.apply(id))));
@@ -124,7 +124,7 @@ fn what_had_to_wait_is_started_however_often_it_takes_or_it_is_said() {
         warnings.iter().any(|text| text.contains("told to fail")),
         "{warnings:?}"
     );
-    // Everything else is in order, and a start mends it.
+    // Everything else is in order, and a start repairs it.
     assert!(device.store().current().unwrap().unwrap().bundle.unwrap().exists());
     device.world.heal();
     device.run_recovered(|updater| updater.start()).unwrap();
@@ -235,7 +235,7 @@ fn a_version_whose_files_are_gone_is_not_gone_back_to() {
 }
 
 #[test]
-fn the_dump_that_a_rollback_needs_stays_whatever_waits() {
+fn the_dump_that_a_rollback_needs_stays_while_another_update_waits() {
     let mut device = Device::with(&Version::good("2.0.0"));
     device.config.keep.backups = 0;
     let id = device.drop_bundle(&Version::migrating("2.1.0")).id;

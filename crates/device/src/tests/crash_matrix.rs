@@ -59,27 +59,27 @@ fn lives() -> Vec<Life> {
         life(
             "installing an old bundle",
             None,
-            Version::old("2.0.0"),
+            Version::legacy("2.0.0"),
             false,
             &["2.0.0"],
         ),
         life(
             "update to an old bundle",
             old(),
-            Version::old("2.1.0"),
+            Version::legacy("2.1.0"),
             false,
             &["2.1.0"],
         ),
         life(
             "failing update to an old bundle",
             old(),
-            faulty("unhealthy", Version::old("2.1.0")),
+            faulty("unhealthy", Version::legacy("2.1.0")),
             false,
             &["2.0.0"],
         ),
         life(
             "rollback to an old bundle",
-            Some(Version::old("2.0.0")),
+            Some(Version::legacy("2.0.0")),
             Version::readable("2.1.0"),
             true,
             &["2.0.0"],
@@ -87,7 +87,7 @@ fn lives() -> Vec<Life> {
         life(
             "rollback from an old bundle",
             old(),
-            Version::old("2.1.0"),
+            Version::legacy("2.1.0"),
             true,
             &["2.0.0"],
         ),
@@ -101,7 +101,7 @@ impl Life {
             .from
             .iter()
             .chain([&self.to])
-            .any(|version| version.form == Form::Old);
+            .any(|version| version.form == Form::Legacy);
         let device = if unsigned {
             Device::without_keys()
         } else {
@@ -120,7 +120,7 @@ impl Life {
     }
 
     fn act(&self, updater: &mut Updater<'_>, id: i64) {
-        // How it ends is looked at from outside.
+        // The outcome is checked from outside.
         if self.rollback {
             updater.roll_back(id, None).ok();
         } else {
@@ -175,7 +175,7 @@ fn the_updater_may_end_at_every_point_of_going_on_too() {
         let points = device.points(|updater| life.act(updater, id)).len();
         let (device, id) = life.prepare();
         let before = device.snapshot();
-        // A few places, each with every place of what follows.
+        // A few crash points, each with every one that follows.
         for first in (0..points).step_by(points / 5 + 1) {
             device.restore(&before);
             device.run_until(first, |updater| life.act(updater, id)).unwrap();
@@ -199,8 +199,8 @@ fn the_updater_may_end_at_every_point_of_going_on_too() {
     }
 }
 
-/// Each effect fails, once and for ever, wherever it is asked for: the device is whole, or stuck and says so until it is
-/// mended.
+/// Each effect fails, once and for ever, at every place: the device is whole, or stuck and says so until it is
+/// repaired.
 #[test]
 fn every_effect_may_fail() {
     let mut count = 0;
@@ -234,7 +234,7 @@ fn every_effect_may_fail() {
     println!("{count} failures");
 }
 
-/// An updater that is ended again and again gives up, and the old version runs.
+/// An updater that is ended again and again gives up, and the previous version runs.
 #[test]
 fn what_ends_again_and_again_is_given_up() {
     let life = &lives()[1];

@@ -1,4 +1,4 @@
-//! Lives with bundles of the old release procedure.
+//! Lives with bundles of the legacy release procedure.
 
 use crate::testing::{
     bundles::{self, Version},
@@ -14,7 +14,7 @@ use crate::{
 #[test]
 fn a_first_installation() {
     let device = Device::without_keys();
-    device.apply(&Version::old("2.0.0")).unwrap();
+    device.apply(&Version::legacy("2.0.0")).unwrap();
     assert_eq!(device.expect_whole("installed"), "2.0.0");
     assert!(device.config.applied().join("app-update-2.0.0.tar.gz").exists());
     let warnings = device.update().facts.warnings;
@@ -23,17 +23,19 @@ fn a_first_installation() {
         "{warnings:?}"
     );
     assert!(
-        warnings.iter().any(|text| text.contains("nobody vouches")),
+        warnings
+            .iter()
+            .any(|text| text.contains("no trusted key verifies this bundle")),
         "{warnings:?}"
     );
 }
 
-/// What the running version declares holds for an old bundle: the database is saved, the product is asked.
+/// What the running version declares holds for a legacy bundle: the database is saved, the product is asked.
 #[test]
 fn what_runs_is_saved_and_asked() {
     let device = Device::without_keys().having(&Version::good("2.0.0"));
     for version in ["2.1.0", "2.2.0"] {
-        device.apply(&Version::old(version)).unwrap();
+        device.apply(&Version::legacy(version)).unwrap();
         assert_eq!(device.expect_whole("updated"), version);
         let facts = device.update().facts;
         assert!(
@@ -48,11 +50,11 @@ fn what_runs_is_saved_and_asked() {
     // It answers 503, although all containers run.
     let version = Version {
         fault: "unhealthy",
-        ..Version::old("2.3.0")
+        ..Version::legacy("2.3.0")
     };
     assert_eq!(device.apply(&version).unwrap_err().exit(), Exit::Undone);
     assert_eq!(device.expect_whole("undone"), "2.2.0");
-    // And a release that says everything can follow.
+    // A release that declares everything can follow.
     device.apply(&Version::good("2.4.0")).unwrap();
     assert_eq!(device.expect_whole("updated"), "2.4.0");
     let current = device.store().current().unwrap().unwrap();
@@ -61,8 +63,8 @@ fn what_runs_is_saved_and_asked() {
 
 #[test]
 fn where_nothing_is_declared_a_warning_says_so() {
-    let device = Device::without_keys().having(&Version::old("2.0.0"));
-    device.apply(&Version::old("2.1.0")).unwrap();
+    let device = Device::without_keys().having(&Version::legacy("2.0.0"));
+    device.apply(&Version::legacy("2.1.0")).unwrap();
     assert_eq!(device.expect_whole("updated"), "2.1.0");
     let facts = device.update().facts;
     assert_eq!(facts.backup, None);
@@ -76,7 +78,7 @@ fn where_nothing_is_declared_a_warning_says_so() {
 fn refused_once_a_key_is_trusted() {
     let device = Device::without_keys().having(&Version::good("2.0.0"));
     trust::add(&device.config.trusted_keys(), device.key.public()).unwrap();
-    let error = device.apply(&Version::old("2.1.0")).unwrap_err();
+    let error = device.apply(&Version::legacy("2.1.0")).unwrap_err();
     assert_eq!(error.exit(), Exit::Refused, "{error}");
     assert_eq!(error.to_string(), "the bundle is not signed");
     assert_eq!(device.expect_whole("refused"), "2.0.0");
@@ -88,7 +90,7 @@ fn images_for_another_processor_are_refused() {
     let images = device.world.0.borrow().images.len();
     let version = Version {
         architecture: "arm64",
-        ..Version::old("2.1.0")
+        ..Version::legacy("2.1.0")
     };
     let error = device.apply(&version).unwrap_err();
     assert!(matches!(error, Error::Undone { .. }), "{error}");
@@ -106,7 +108,7 @@ fn images_for_another_processor_are_refused() {
 #[test]
 fn images_of_an_earlier_start_are_loaded_again() {
     let device = Device::without_keys().having(&Version::good("2.0.0"));
-    let id = device.drop_bundle(&Version::old("2.1.0")).id;
+    let id = device.drop_bundle(&Version::legacy("2.1.0")).id;
     assert!(device.run_until_point("images loaded", |updater| {
         updater.apply(id).ok();
     }));
@@ -124,8 +126,8 @@ fn images_of_an_earlier_start_are_loaded_again() {
 }
 
 #[test]
-fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
-    let device = Device::without_keys().having(&Version::old("2.0.0"));
+fn removed_images_are_loaded_again_for_a_rollback() {
+    let device = Device::without_keys().having(&Version::legacy("2.0.0"));
     device.apply(&Version::readable("2.1.0")).unwrap();
     device.remove_unused_images();
     let id = device.update().id;
@@ -135,10 +137,10 @@ fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
 }
 
 #[test]
-fn everything_that_stands_against_it_is_said_at_once() {
+fn all_blocking_problems_are_reported_at_once() {
     let device = Device::without_keys().having(&Version::good("2.2.0"));
-    let folder = tempfile::tempdir().unwrap();
-    let path = bundles::write(folder.path(), &Version::old("2.1.0"), None);
+    let directory = tempfile::tempdir().unwrap();
+    let path = bundles::write(directory.path(), &Version::legacy("2.1.0"), None);
     let plan = |downgrade| {
         device
             .run(|updater| updater.plan(&path, Permissions { downgrade }))
@@ -150,6 +152,6 @@ fn everything_that_stands_against_it_is_said_at_once() {
     let plan = plan(true);
     assert!(plan.problems.is_empty() && !plan.gated, "{plan:?}");
     assert!(plan.bytes_to_send > 0 && plan.signed_by.is_none(), "{plan:?}");
-    // Nothing tells which images differ.
+    // Which images differ is unknown.
     assert_eq!(plan.restarts, ["db", "backend", "frontend"]);
 }

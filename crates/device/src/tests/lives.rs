@@ -1,4 +1,4 @@
-//! Whole lives of updates: what runs, what is kept, and what is said.
+//! Whole lives of updates: what runs, what is kept, and what is reported.
 
 use crate::testing::{
     bundles::{self, Version},
@@ -31,7 +31,7 @@ fn a_first_installation_that_fails_leaves_nothing_running() {
     let error = device.apply(&version).unwrap_err();
     assert!(matches!(error, Error::Undone { .. }), "{error}");
     assert!(device.world.0.borrow().containers.is_empty());
-    // What it has left was set by nobody.
+    // What it has left was not set by hand.
     assert!(!device.run(|updater| updater.adopt()).unwrap());
     // The right bundle is accepted afterwards.
     device.apply(&Version::good("2.0.1")).unwrap();
@@ -51,7 +51,7 @@ fn an_update_recreates_only_what_changed() {
 #[test]
 fn a_clock_that_is_wrong_changes_nothing() {
     let device = Device::with(&Version::good("2.0.0"));
-    // Without a clock of its own a device begins in 1970 at each boot, until somebody tells it the time.
+    // Without a clock of its own a device begins in 1970 at each boot, until it gets the time.
     let in_1970 = -1_770_000_000;
     device.world.0.borrow_mut().clock_error = in_1970;
     device.apply(&Version::migrating("2.1.0")).unwrap();
@@ -119,9 +119,9 @@ fn what_a_person_keeps_among_failed_bundles_stays() {
     let mut device = Device::with(&Version::good("2.0.0"));
     device.config.keep.failed = 1;
     let failed = device.config.failed();
-    for folder in ["investigation", "unpacked.tar.gz"] {
-        fs::create_dir(failed.join(folder)).unwrap();
-        fs::write(failed.join(folder).join("file"), "").unwrap();
+    for directory in ["investigation", "unpacked.tar.gz"] {
+        fs::create_dir(failed.join(directory)).unwrap();
+        fs::write(failed.join(directory).join("file"), "").unwrap();
     }
     fs::write(failed.join("notes"), "").unwrap();
     std::os::unix::fs::symlink("/nowhere", failed.join("link.tar.gz")).unwrap();
@@ -184,7 +184,7 @@ fn nothing_can_be_written_before_a_gated_update_is_sure() {
 }
 
 #[test]
-fn rolling_back_keeps_data_where_the_old_version_reads_it() {
+fn rolling_back_keeps_data_where_the_previous_version_reads_it() {
     let device = Device::with(&Version::good("2.0.0"));
     device.apply(&Version::good("2.1.0")).unwrap();
     device.wait(60);
@@ -195,7 +195,7 @@ fn rolling_back_keeps_data_where_the_old_version_reads_it() {
 }
 
 #[test]
-fn images_that_somebody_removed_are_loaded_again_for_a_rollback() {
+fn removed_images_are_loaded_again_for_a_rollback() {
     let device = Device::with(&Version::good("2.0.0"));
     device.apply(&Version::good("2.1.0")).unwrap();
     device.remove_unused_images();
@@ -229,7 +229,7 @@ fn a_rollback_that_would_lose_data_needs_the_time_it_loses_data_since() {
             .cloned();
         let discarded = machine.databases[&name.expect("the discarded database is kept")].clone();
         assert_eq!(discarded.revision, 2);
-        // A person gave these up.
+        // A person discarded these.
         let kept = machine.databases["app"].rows.clone();
         machine
             .acknowledged
@@ -268,7 +268,7 @@ fn an_undoing_that_fails_is_stuck_until_a_person_retries() {
 }
 
 #[test]
-fn everything_that_stands_against_an_update_is_said_at_once() {
+fn all_blocking_problems_are_reported_at_once() {
     let device = Device::with(&Version::good("2.1.0"));
     let version = Version {
         postgres: 18,
@@ -294,8 +294,8 @@ fn a_project_keeps_its_name() {
 #[test]
 fn a_plan_changes_nothing() {
     let device = Device::with(&Version::good("2.0.0"));
-    let folder = tempfile::tempdir().unwrap();
-    let path = bundles::write(folder.path(), &Version::migrating("2.1.0"), Some(&device.key));
+    let directory = tempfile::tempdir().unwrap();
+    let path = bundles::write(directory.path(), &Version::migrating("2.1.0"), Some(&device.key));
     let before = device.world.0.borrow().effects.len();
     let plan = device
         .run(|updater| updater.plan(&path, Permissions::default()))

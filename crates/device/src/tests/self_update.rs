@@ -34,21 +34,21 @@ struct Ended;
 
 /// A device with an installed program, and a bundle that brings another one. Not in memory: that may forbid programs.
 struct Installation {
-    folder: TempDir,
+    directory: TempDir,
     config: Config,
 }
 
 impl Installation {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = config_in(folder.path());
-        install_old(&config);
-        Self { folder, config }
+        let directory = tempfile::tempdir().unwrap();
+        let config = config_in(directory.path());
+        install_previous(&config);
+        Self { directory, config }
     }
 
     fn bundle(&self, program: &str) -> PathBuf {
         let more = [program_of(program)];
-        bundles::write_with(self.folder.path(), &Version::good("2.0.0"), None, &more)
+        bundles::write_with(self.directory.path(), &Version::good("2.0.0"), None, &more)
     }
 
     /// What a daemon does after a commit. Whether it moved.
@@ -101,7 +101,7 @@ fn program_of(content: &str) -> More {
     }
 }
 
-fn install_old(config: &Config) {
+fn install_previous(config: &Config) {
     let program = self_update::program(config);
     fs::create_dir_all(program.parent().unwrap()).unwrap();
     fs::write(&program, OLD).unwrap();
@@ -110,23 +110,23 @@ fn install_old(config: &Config) {
 }
 
 #[test]
-fn a_new_program_takes_its_place_and_the_old_one_ends() {
+fn a_new_program_replaces_the_previous_one_which_ends() {
     let device = Installation::new();
     let watch = Watch::start(&device.config);
     assert!(!watch.is_replaced(&device.config));
     assert!(device.update(&device.bundle(NEW)).unwrap());
     assert_eq!(device.installed(), NEW);
     assert!(watch.is_replaced(&device.config));
-    // It is not the old one that says the new one works.
+    // The previous program cannot confirm that the new one works.
     self_update::settle(&device.config).unwrap();
     device.start();
     assert!(!Watch::start(&device.config).is_replaced(&device.config));
     self_update::settle(&device.config).unwrap();
-    // Settled: what fails from now on is something else.
+    // Settled: a later failure has another cause.
     assert!(!self_update::fall_back(&device.config).unwrap());
     assert_eq!(device.installed(), NEW);
     assert_eq!(fs::read_to_string(self_update::previous(&device.config)).unwrap(), OLD);
-    // The same again is nothing new.
+    // The same program again changes nothing.
     assert!(!device.update(&device.bundle(NEW)).unwrap());
 }
 
@@ -168,7 +168,7 @@ fn what_does_not_work_here_is_dropped() {
 }
 
 #[test]
-fn an_older_program_and_one_for_another_machine_are_not_taken() {
+fn an_older_program_and_one_for_another_machine_are_not_installed() {
     let device = Installation::new();
     let older = "#!/bin/sh\necho 'updater 0.0.9'\n";
     assert!(!device.update(&device.bundle(older)).unwrap());
@@ -202,7 +202,7 @@ fn ended_at_any_point_there_is_a_program_and_a_way_on() {
         assert!([OLD, NEW].contains(&device.installed().as_str()), "{place}");
         device.start();
         if device.installed() == OLD {
-            // The old one starts and is ready: a later failure of it has nothing to fall back to.
+            // The previous program starts and is ready: after a later failure there is nothing to fall back to.
             self_update::settle(&device.config).unwrap();
             assert!(!self_update::fall_back(&device.config).unwrap(), "{place}");
             assert_eq!(device.installed(), OLD, "{place}");
@@ -242,12 +242,12 @@ fn falling_back_may_be_ended_and_done_again() {
 fn a_committed_update_brings_its_updater_along() {
     let mut device = Device::with(&Version::good("2.0.0"));
     // Memory may forbid programs.
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for name in ["docker-compose.prod.yml", ".env"] {
-        fs::copy(device.config.folder.join(name), folder.path().join(name)).unwrap();
+        fs::copy(device.config.folder.join(name), directory.path().join(name)).unwrap();
     }
-    device.config.folder = folder.path().to_owned();
-    device.config.make_folders().unwrap();
+    device.config.folder = directory.path().to_owned();
+    device.config.make_directories().unwrap();
     let apply = |device: &Device, version: &'static str, program: &str| {
         let version = Version::good(version);
         let path = bundles::write_with(
@@ -262,10 +262,10 @@ fn a_committed_update_brings_its_updater_along() {
     // A process that is not the installed program leaves it alone.
     apply(&device, "2.1.0", NEW);
     assert!(!self_update::program(&device.config).exists());
-    install_old(&device.config);
+    install_previous(&device.config);
     apply(&device, "2.2.0", NEW);
     assert_eq!(fs::read_to_string(self_update::program(&device.config)).unwrap(), NEW);
-    // One that does not work is a warning of an update that stays.
+    // A program that does not work is a warning; the update stays.
     pretended::run(&self_update::program(&device.config));
     apply(&device, "2.3.0", "#!/bin/sh\nexit 1\n");
     let update = device.update();

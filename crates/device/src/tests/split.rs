@@ -21,13 +21,13 @@ use crate::{
 
 const LIST: &str = "app-update-2.1.0.tar.gz.parts.json";
 
-fn part(folder: &Path, number: usize) -> PathBuf {
-    folder.join(format!("app-update-2.1.0.tar.gz.part-{number:03}"))
+fn part(directory: &Path, number: usize) -> PathBuf {
+    directory.join(format!("app-update-2.1.0.tar.gz.part-{number:03}"))
 }
 
-/// The names of the files in a folder, in order.
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
+/// The names of the files in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -35,13 +35,13 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A device with 2.0.0, and the files of 2.1.0 in another folder.
+/// A device with 2.0.0, and the files of 2.1.0 in another directory.
 fn device_and_parts() -> (Device, tempfile::TempDir) {
     let device = Device::with(&Version::good("2.0.0"));
-    let folder = tempfile::tempdir().unwrap();
-    bundles::write(folder.path(), &Version::split("2.1.0"), Some(&device.key));
-    assert!(part(folder.path(), 3).exists());
-    (device, folder)
+    let directory = tempfile::tempdir().unwrap();
+    bundles::write(directory.path(), &Version::split("2.1.0"), Some(&device.key));
+    assert!(part(directory.path(), 3).exists());
+    (device, directory)
 }
 
 /// Looks into `updates/` until nothing is new there, and gives how each bundle that was taken ended.
@@ -60,19 +60,19 @@ fn copy(name: &Path, to: &Path) {
 
 #[test]
 fn taken_once_all_parts_are_there() {
-    let (device, folder) = device_and_parts();
+    let (device, directory) = device_and_parts();
     let updates = device.config.updates();
     let mut dropped = DropDirectory::default();
     // The list comes first, then all parts but one, that one half, and then the other half.
-    copy(&folder.path().join(LIST), &updates);
+    copy(&directory.path().join(LIST), &updates);
     assert_eq!(look(&device, &mut dropped, QUIET), []);
-    for name in names(folder.path()) {
+    for name in names(directory.path()) {
         if !name.ends_with("part-002") {
-            copy(&folder.path().join(name), &updates);
+            copy(&directory.path().join(name), &updates);
         }
     }
     assert_eq!(look(&device, &mut dropped, QUIET), []);
-    let bytes = fs::read(part(folder.path(), 2)).unwrap();
+    let bytes = fs::read(part(directory.path(), 2)).unwrap();
     fs::write(part(&updates, 2), &bytes[..100]).unwrap();
     assert_eq!(look(&device, &mut dropped, QUIET), []);
     fs::write(part(&updates, 2), &bytes).unwrap();
@@ -81,7 +81,7 @@ fn taken_once_all_parts_are_there() {
     device.expect_whole_sets("updated");
     let applied = names(&device.config.applied());
     assert!(applied.contains(&LIST.to_owned()) && applied.len() > 4, "{applied:?}");
-    let size: u64 = fs::read_dir(folder.path())
+    let size: u64 = fs::read_dir(directory.path())
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.path().extension().is_some_and(|end| end != "json"))
@@ -92,10 +92,10 @@ fn taken_once_all_parts_are_there() {
 
 #[test]
 fn parts_without_a_list_are_nothing() {
-    let (device, folder) = device_and_parts();
+    let (device, directory) = device_and_parts();
     let updates = device.config.updates();
     for number in [1, 2, 3] {
-        copy(&part(folder.path(), number), &updates);
+        copy(&part(directory.path(), number), &updates);
     }
     let mut dropped = DropDirectory::default();
     assert_eq!(look(&device, &mut dropped, GIVEN_UP), []);
@@ -105,10 +105,10 @@ fn parts_without_a_list_are_nothing() {
 /// A part of another bundle of the same name and size is not joined; it may still be copied over.
 #[test]
 fn a_stale_part_is_waited_for_and_then_refused() {
-    let (device, folder) = device_and_parts();
+    let (device, directory) = device_and_parts();
     let updates = device.config.updates();
-    for name in names(folder.path()) {
-        copy(&folder.path().join(name), &updates);
+    for name in names(directory.path()) {
+        copy(&directory.path().join(name), &updates);
     }
     let good = fs::read(part(&updates, 2)).unwrap();
     let stale = vec![7; good.len()];
@@ -131,7 +131,7 @@ fn a_stale_part_is_waited_for_and_then_refused() {
     let [Err(error)] = &told[..] else { panic!("{told:?}") };
     assert!(error.contains("part-002 is damaged, or of another bundle"), "{error}");
     assert_eq!(device.expect_whole("refused"), "2.0.0");
-    // All of it lies in failed/, with why.
+    // All of it is in failed/, with its diagnosis.
     let failed = names(&device.config.failed());
     assert!(
         failed.len() > 5 && failed.contains(&format!("{LIST}.diagnostic.txt")),
@@ -157,29 +157,29 @@ fn a_set_replaces_one_of_the_same_name() {
 
 #[test]
 fn copied_from_elsewhere_and_left_there() {
-    let (device, folder) = device_and_parts();
-    let before = names(folder.path());
+    let (device, directory) = device_and_parts();
+    let before = names(directory.path());
     device
         .run(|updater| {
-            let update = updater.take_by_hand(&folder.path().join(LIST), Permissions::default())?;
+            let update = updater.take_by_hand(&directory.path().join(LIST), Permissions::default())?;
             updater.apply(update.id)
         })
         .unwrap();
     assert_eq!(device.expect_whole("updated"), "2.1.0");
-    assert_eq!(names(folder.path()), before);
+    assert_eq!(names(directory.path()), before);
     fs::remove_file(device.config.applied().join("app-update-2.0.0.tar.gz")).unwrap();
     assert_eq!(names(&device.config.applied()), before);
 }
 
 #[test]
 fn a_damaged_part_is_named_and_nothing_is_changed() {
-    let (device, folder) = device_and_parts();
-    let mut bytes = fs::read(part(folder.path(), 3)).unwrap();
+    let (device, directory) = device_and_parts();
+    let mut bytes = fs::read(part(directory.path(), 3)).unwrap();
     bytes[10] ^= 1;
-    fs::write(part(folder.path(), 3), bytes).unwrap();
+    fs::write(part(directory.path(), 3), bytes).unwrap();
     let take = |updater: &mut crate::engine::Updater<'_>| {
         updater
-            .take_by_hand(&folder.path().join(LIST), Permissions::default())
+            .take_by_hand(&directory.path().join(LIST), Permissions::default())
             .map(drop)
     };
     let error = device.run(take).unwrap_err();
@@ -188,7 +188,7 @@ fn a_damaged_part_is_named_and_nothing_is_changed() {
         (error.exit(), error.hint().as_deref()),
         (Exit::Refused, Some("copy this part again"))
     );
-    fs::remove_file(part(folder.path(), 1)).unwrap();
+    fs::remove_file(part(directory.path(), 1)).unwrap();
     let error = device.run(take).unwrap_err();
     assert!(error.to_string().ends_with("part-001 is missing"), "{error}");
     assert_eq!(device.expect_whole("refused"), "2.0.0");
@@ -198,7 +198,7 @@ fn a_damaged_part_is_named_and_nothing_is_changed() {
 fn removed_together_when_no_rollback_needs_them() {
     let device = Device::with(&Version::split("2.0.0"));
     device.apply(&Version::split("2.1.0")).unwrap();
-    // Somebody removes images of the version before: they come from its parts.
+    // Images of the previous version are removed: they come from its parts.
     device.remove_unused_images();
     let id = device.update().id;
     device.run(|updater| updater.roll_back(id, None)).unwrap();

@@ -47,7 +47,7 @@ fn with<T>(config: &Config, what: &str, act: impl FnOnce(Means<'_>, Lock) -> Res
     let lock = Lock::take(&config.lock(), what)?;
     debug!(what, "lock taken");
     // One may have been removed since the installation, and without a place for its bundle an update never ends.
-    config.make_folders()?;
+    config.make_directories()?;
     let engine = Docker::new(config.docker_host.as_deref())?;
     let (clock, progress) = (SystemClock::start(), Terminal::new());
     let means = Means {

@@ -67,7 +67,7 @@ pub fn run(
     progress: &dyn Progress,
     waker: Option<Waker>,
 ) -> Result<()> {
-    config.make_folders()?;
+    config.make_directories()?;
     let program = Watch::start(config);
     let heartbeat = Heartbeat::start();
     let (events, inbox) = mpsc::channel();

@@ -201,7 +201,7 @@ impl GitHub<'_> {
                 "updater history",
             ));
         }
-        files::make_folder(&self.config.downloads())?;
+        files::make_directory(&self.config.downloads())?;
         if store.download(id)?.is_empty() {
             self.resolve(store, &update, false)?;
         }

@@ -45,14 +45,14 @@ pub(super) fn make_directories(config: &Config, report: &mut Report<'_>) -> Resu
             updates.display()
         ));
     }
-    config.make_folders()
+    config.make_directories()
 }
 
 pub(super) fn make(directory: &Path, mode: u32, report: &mut Report<'_>) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    files::make_folder(directory)?;
+    files::make_directory(directory)?;
     set_mode(directory, mode)?;
     report.made(format!("{}", directory.display()));
     Ok(())

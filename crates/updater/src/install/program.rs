@@ -84,9 +84,9 @@ fn link(system: &System, place: &Path, report: &mut Report<'_>) -> Result<()> {
             Ok(())
         }
         Err(_) => {
-            files::make_folder(&system.programs())?;
+            files::make_directory(&system.programs())?;
             std::os::unix::fs::symlink(place, &link).map_err(Error::io("make", &link))?;
-            files::sync_folder_of(&link)?;
+            files::sync_directory_of(&link)?;
             report.made(format!("{}", link.display()));
             Ok(())
         }

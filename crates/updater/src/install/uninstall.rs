@@ -133,7 +133,7 @@ fn remove_containers(
     if !config.compose().is_file() {
         // An uninstallation that was interrupted, or data that is to go now: the release has its own copy.
         match &current {
-            Some(current) if current.folder.as_ref().is_some_and(|directory| directory.is_dir()) => {
+            Some(current) if current.directory.as_ref().is_some_and(|directory| directory.is_dir()) => {
                 release::put_in_place(config, current)?;
             }
             _ => return Ok(()),
@@ -142,7 +142,7 @@ fn remove_containers(
     let stack = match &current {
         Some(current) => release::stack(config, current),
         None => Stack {
-            folder: config.folder.clone(),
+            directory: config.folder.clone(),
             file: config.compose(),
             pins: None,
             env_file: None,
@@ -168,7 +168,7 @@ fn remove_images(
 ) -> Result<()> {
     for release in store.releases()? {
         for pin in release.pins.values() {
-            match load::let_go(engine, store, &config.product, &pin.id, &pin.reference) {
+            match load::release_image(engine, store, &config.product, &pin.id, &pin.reference) {
                 Ok(()) if !done.removed.contains(&pin.reference) => done.removed.push(pin.reference.clone()),
                 Ok(()) => {}
                 Err(error) => {

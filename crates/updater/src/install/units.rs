@@ -233,7 +233,7 @@ fn needs_home(config: &Config) -> bool {
 /// # Errors
 /// They cannot be written, or systemd refuses them.
 pub(super) fn install(config: &Config, system: &System, report: &mut Report<'_>) -> Result<()> {
-    files::make_folder(&system.units())?;
+    files::make_directory(&system.units())?;
     let mut changed = false;
     for (name, text) in units(config) {
         let place = system.units().join(&name);

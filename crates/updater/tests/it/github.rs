@@ -38,7 +38,7 @@ impl Device {
             github: Some(Settings::try_from(&declared).unwrap()),
             ..Config::for_product(&product)
         };
-        config.make_folders().unwrap();
+        config.make_directories().unwrap();
         config.write().unwrap();
         Self { directory, config }
     }

@@ -48,7 +48,7 @@ impl Session {
             docker_host: Some(format!("unix://{}/docker.sock", directory.path().display())),
             ..Config::for_product(&product)
         };
-        config.make_folders().unwrap();
+        config.make_directories().unwrap();
         config.write().unwrap();
         let replaced = vec![(directory.path().display().to_string(), "[DIRECTORY]")];
         Self {
@@ -230,7 +230,7 @@ fn release(version: &str) -> Release {
         id: 0,
         version: version.parse().unwrap(),
         manifest_digest: Some(Digest::of(version.as_bytes())),
-        folder: None,
+        directory: None,
         bundle: None,
         pins: Default::default(),
         data: DataRule::default(),

@@ -1,6 +1,6 @@
 //! The `docker` program: its environment, its arguments for a project, and its errors without secrets.
 //!
-//! Compose is told everything and finds nothing by itself: the engine, the project's directory and files. Of the
+//! Compose gets the engine, the project's directory and its files as arguments, and finds nothing by itself. Of the
 //! environment it gets only where programs and its own configuration are, because any variable there would take precedence
 //! over the one in `.env`, and `COMPOSE_*` ones would change what the project is. So it does the same in a shell as in the
 //! daemon. Nothing secret is an argument, and what Compose says is shown without the values of secrets.
@@ -34,9 +34,9 @@ impl Program {
     /// `docker compose` for a project.
     pub(super) fn compose(&self, stack: &Stack) -> Command {
         let mut command = self.docker();
-        command.current_dir(&stack.folder);
+        command.current_dir(&stack.directory);
         command.args(["compose", "--ansi", "never"]);
-        command.arg("--project-directory").arg(&stack.folder);
+        command.arg("--project-directory").arg(&stack.directory);
         command.arg("--file").arg(&stack.file);
         if let Some(pins) = &stack.pins {
             command.arg("--file").arg(pins);
@@ -60,7 +60,7 @@ impl Program {
 /// The environment file that Compose reads.
 pub(super) fn env_file(stack: &Stack) -> PathBuf {
     let name = stack.env_file.as_deref().unwrap_or(ENV_FILE.as_ref());
-    stack.folder.join(name)
+    stack.directory.join(name)
 }
 
 /// A failure of Compose without the values of secrets: Compose shows the line of `.env` that it does not understand.
@@ -95,7 +95,7 @@ mod tests {
     fn the_environment_stays_outside() {
         let docker = Program::new("unix:///somewhere".to_owned());
         let stack = Stack {
-            folder: "/".into(),
+            directory: "/".into(),
             file: "a.yml".into(),
             pins: Some("b.yml".into()),
             env_file: None,

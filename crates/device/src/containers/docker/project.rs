@@ -105,9 +105,11 @@ pub(super) fn with_dependents(mut changed: BTreeSet<String>, services: &[Service
 fn fingerprint(stack: &Stack) -> Digest {
     let mut text = Vec::new();
     let env_file = env_file(stack);
-    text.extend_from_slice(format!("{:?}\n", stack.folder).as_bytes());
+    text.extend_from_slice(format!("{:?}\n", stack.directory).as_bytes());
     for file in [&stack.file, &env_file] {
-        let content = fs::read(stack.folder.join(file)).map(|bytes| Digest::of(&bytes)).ok();
+        let content = fs::read(stack.directory.join(file))
+            .map(|bytes| Digest::of(&bytes))
+            .ok();
         text.extend_from_slice(format!("{content:?}\n").as_bytes());
     }
     Digest::of(&text)
@@ -201,7 +203,7 @@ mod tests {
         assert_eq!(all_changed(&hashes("backend"), &made), ["backend", "log", "web"]);
         made.remove("log");
         assert_eq!(all_changed(&hashes(""), &made), ["log"]);
-        // Of two containers, one was not made anew.
+        // Of two containers, one was not recreated.
         made.get_mut("db").unwrap().insert("older".to_owned());
         assert_eq!(all_changed(&hashes(""), &made), ["db", "log"]);
     }
@@ -235,17 +237,17 @@ mod tests {
 
     #[test]
     fn a_changed_file_is_another_project() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let stack = Stack {
-            folder: folder.path().to_owned(),
+            directory: directory.path().to_owned(),
             file: "compose.yml".into(),
             pins: None,
             env_file: None,
         };
-        fs::write(folder.path().join("compose.yml"), "name: a").unwrap();
+        fs::write(directory.path().join("compose.yml"), "name: a").unwrap();
         let first = fingerprint(&stack);
         assert_eq!(fingerprint(&stack), first);
-        fs::write(folder.path().join(".env"), "COMPOSE_PROJECT_NAME=b").unwrap();
+        fs::write(directory.path().join(".env"), "COMPOSE_PROJECT_NAME=b").unwrap();
         assert_ne!(fingerprint(&stack), first);
     }
 }

@@ -190,8 +190,8 @@ mod tests {
 
     /// An engine that tells its version, and treats a load as `treat` does.
     fn engine(treat: impl Fn(&mut UnixStream) + Send + 'static) -> (tempfile::TempDir, Api) {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("docker.sock");
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -210,7 +210,7 @@ mod tests {
             }
         });
         let api = Api::new(&format!("unix://{}", socket.display())).unwrap();
-        (folder, api)
+        (directory, api)
     }
 
     fn answer(stream: &mut UnixStream, json: &str) {
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_takes_nothing_is_given_up() {
-        let (_folder, api) = engine(|_| thread::sleep(Duration::from_secs(30)));
+        let (_directory, api) = engine(|_| thread::sleep(Duration::from_secs(30)));
         let started = Instant::now();
         let error = load(&api, &mut endless, PATIENCE).unwrap_err().to_string();
         assert!(error.contains("has taken nothing and said nothing"), "{error}");
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_is_slow_is_not() {
-        let (_folder, api) = engine(|stream| {
+        let (_directory, api) = engine(|stream| {
             let mut buffer = vec![0; 256 * 1024];
             for _ in 0..6 {
                 stream.read_exact(&mut buffer).unwrap();
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_refusal_with_status_200_is_an_error() {
-        let (_folder, api) = engine(|stream| {
+        let (_directory, api) = engine(|stream| {
             read_body(stream);
             answer(
                 stream,
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_goes_away_ends_the_writing() {
-        let (_folder, api) = engine(|_| {});
+        let (_directory, api) = engine(|_| {});
         let error = load(&api, &mut endless, GENEROUS).unwrap_err().to_string();
         assert!(error.contains("the connection to the Docker engine broke"), "{error}");
     }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_why_and_no_archive_ends_well() {
         let (sender, bodies) = std::sync::mpsc::channel();
-        let (_folder, api) = engine(move |stream| sender.send(read_body(stream)).unwrap());
+        let (_directory, api) = engine(move |stream| sender.send(read_body(stream)).unwrap());
         let mut broken = |out: &mut dyn Write| {
             out.write_all(&vec![7; 1 << 20])?;
             Err(io::Error::other("the bundle has changed"))

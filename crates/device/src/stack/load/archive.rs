@@ -1,4 +1,4 @@
-//! The archive that an engine is sent for one image on one platform, written on the fly out of a bundle.
+//! The archive of one image for one platform, streamed from a bundle to the engine.
 //!
 //! ```text
 //! classic store      manifest.json, configuration, missing layers                        (Docker archive, no name)
@@ -85,7 +85,7 @@ impl<'a> Archive<'a> {
         });
         let mut planned = BTreeSet::new();
         for layer in &image.layers {
-            // One that appears twice, as empty ones do, is there once.
+            // A layer that appears twice, as empty ones do, is written once.
             if missing.contains(&layer.digest) && planned.insert(layer.digest) {
                 entries.push(Entry {
                     name: blob_path(&layer.digest),
@@ -108,7 +108,7 @@ impl<'a> Archive<'a> {
         self.entries.iter().map(entry).sum::<u64>() + TAR_END.len() as u64
     }
 
-    /// Writes the archive. `progress` is told the number of bytes of each piece.
+    /// Writes the archive. `progress` gets the number of bytes of each piece.
     pub(crate) fn write<S: Read + Seek>(
         &self,
         bundle: &mut VerifiedBundle<S>,
@@ -124,7 +124,7 @@ impl<'a> Archive<'a> {
                 Content::Uncompressed(layer) => {
                     let blob = bundle.open_blob(&layer.digest)?;
                     let layer = uncompressed(blob, &layer.media_type).map_err(io::Error::other)?;
-                    // One that goes on would run into the next entry.
+                    // A longer blob would run into the next entry.
                     copy(&mut layer.take(entry.size + 1), &mut buffer, out, progress)?
                 }
             };

@@ -1,4 +1,4 @@
-//! Which image is being loaded, recorded before it is, so that after a power cut it is known which one not to trust.
+//! The loading intent: records an image before it is loaded, so that an incomplete one is known after a power cut.
 //!
 //! Only a power cut makes it untrustworthy: what a process that died had written stays in the kernel's cache. So the
 //! record holds which start of the machine it belongs to (`proc(5)`, `/proc/sys/kernel/random/boot_id`).

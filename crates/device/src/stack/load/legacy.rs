@@ -36,7 +36,7 @@ pub struct LoadedArchive {
     pub sent_bytes: u64,
 }
 
-/// Loads all images of a legacy bundle. `progress` is told the number of bytes of each piece that is sent.
+/// Loads all images of a legacy bundle. `progress` gets the number of bytes of each piece that is sent.
 ///
 /// # Errors
 /// The bundle cannot be read; the engine refuses it, or afterwards lacks an image or has it for another platform. What was
@@ -61,7 +61,7 @@ pub fn load_legacy(
             if let Ok(Some(image)) = engine.image(reference)
                 && !needed.contains(&image.id)
             {
-                // One that a container uses stays.
+                // An image that a container uses stays.
                 engine.remove_image(&image.id.to_string()).ok();
             }
         }
@@ -72,7 +72,7 @@ pub fn load_legacy(
     }
     intent::record(store, &digest)?;
     for pin in &needed {
-        // One that is gone cannot lose its name.
+        // A removed image cannot lose its name.
         engine.tag(&pin.id, &keeping(&manifest.product, &pin.id)).ok();
     }
     crash::point("loading images");
@@ -112,7 +112,7 @@ fn send(
         let mut images = bundle.open_images()?;
         let copied = archive::copy(&mut images, &mut vec![0; CHUNK], out, &count);
         copied.map(drop).map_err(|error| {
-            // Why the engine wants no more, it says itself.
+            // The engine itself reports why it takes no more.
             if error.kind() == io::ErrorKind::BrokenPipe {
                 return error;
             }

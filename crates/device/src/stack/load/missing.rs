@@ -1,4 +1,4 @@
-//! Which layers of an image an engine lacks, and what bringing them takes. Pure.
+//! Which layers of an image an engine lacks, and what loading them takes. Pure.
 //!
 //! - A classic store has a layer only with everything below it: layers are applied on one another and known by the chain
 //!   of their diff IDs. However they were compressed does not matter.

@@ -1,4 +1,4 @@
-//! Straight from the bundle into the engine: one image at a time, and of it only what is missing.
+//! Loading images from the bundle into the engine: one image at a time, and of it only missing layers.
 //!
 //! ```text
 //! is it there? ── yes ──────────────────────────────────────────────────────────────┐
@@ -44,7 +44,7 @@ use self::{
 };
 pub use self::{
     legacy::{LoadedArchive, load_legacy},
-    names::{keeping, let_go},
+    names::{keeping, release_image},
 };
 use crate::{
     Error, Result,
@@ -53,7 +53,7 @@ use crate::{
     system::{crash, timing::timed},
 };
 
-/// What became of an image.
+/// The result of loading an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Its ID in this engine.
@@ -64,7 +64,7 @@ pub struct Loaded {
     pub already_there: bool,
 }
 
-/// What the engine has, which new images can build upon.
+/// The content of the engine that new images can build upon.
 pub(crate) fn present(engine: &dyn ContainerEngine, store: &Store) -> Result<Present> {
     Ok(Present::of(&engine.images()?, &store.loaded()?))
 }
@@ -82,7 +82,7 @@ pub(crate) fn missing_bytes(
     Ok(present(engine, store)?.bytes_to_send(&images_for(manifest, facts), facts))
 }
 
-/// How many bytes of disk loading the images of a bundle takes in the engine's folder: [`Present::disk_needed`].
+/// How many bytes of disk loading the images of a bundle takes in the engine's directory: [`Present::disk_needed`].
 pub(crate) fn disk_needed(
     engine: &dyn ContainerEngine,
     store: &Store,
@@ -90,7 +90,7 @@ pub(crate) fn disk_needed(
     manifest: &Manifest,
 ) -> Result<u64> {
     if manifest.is_legacy() {
-        // Nothing tells what it will be unpacked: `docker save` writes layers as they are, and the engine copies them.
+        // The unpacked size is unknown: `docker save` writes layers as they are, and the engine copies them.
         return Ok(manifest.images_size.saturating_mul(2));
     }
     Ok(present(engine, store)?.disk_needed(&images_for(manifest, facts), facts))
@@ -102,7 +102,7 @@ fn images_for<'a>(manifest: &'a Manifest, facts: &EngineFacts) -> Vec<&'a Platfo
 }
 
 /// Loads `image` for `platform` out of a bundle, unless it is there. It then has the name [`keeping`] gives, and not
-/// yet the compose file's. `progress` is told the number of bytes of each piece that is sent.
+/// yet the compose file's. `progress` gets the number of bytes of each piece that is sent.
 ///
 /// # Errors
 /// The bundle has no such image for the platform, or cannot be read; the engine is for another platform, goes away,
@@ -189,7 +189,7 @@ impl Loading<'_> {
             return Ok(false);
         }
         if !recorded && intent::is_recorded(self.store, &self.id)? {
-            // The updater died between the load and its end.
+            // The updater was killed between the load and its record.
             self.finish()?;
         } else {
             self.name()?;
@@ -243,7 +243,7 @@ impl Loading<'_> {
         self.send(bundle, &all, progress).map_err(|error| self.give_up(error))
     }
 
-    /// Sends the image with the layers in `missing`, and looks at what became of it.
+    /// Sends the image with the layers in `missing`, and checks the result.
     fn send(
         &self,
         bundle: &mut VerifiedBundle<impl Read + Seek>,
@@ -260,7 +260,7 @@ impl Loading<'_> {
                 progress(bytes);
             };
             archive.write(bundle, out, &count).map_err(|error| {
-                // Why the engine wants no more, it says itself.
+                // The engine itself reports why it takes no more.
                 if error.kind() == io::ErrorKind::BrokenPipe {
                     return error;
                 }

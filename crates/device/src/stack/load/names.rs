@@ -1,9 +1,9 @@
-//! The names that images have in the engine, of ours and of the compose file.
+//! The names of images in the engine: the updater's own and the compose file's.
 //!
 //! ```text
 //! updater.invalid/loading:<16>       while it is loaded, in a containerd store only, which keeps nothing without a name
 //! updater.local/<product>:<12>       from when it was found whole until its release is neither current nor previous
-//! what the compose file calls it     from the switch on; given by whoever switches, with `ContainerEngine::tag`
+//! what the compose file calls it     from the switch on; the switch gives it with `ContainerEngine::tag`
 //! ```
 //!
 //! The second is what keeps an image. Between loading and switching nothing else names it, so a `docker image prune` or
@@ -26,14 +26,14 @@ pub fn keeping(product: &ProductName, image: &Digest) -> String {
     format!("updater.local/{product}:{}", &image.hex()[..12])
 }
 
-/// Lets an image go that no release needs any more: takes our name and, where it still names this image, `reference`
+/// Releases an image that no release needs any more: removes our name and, where it still names this image, `reference`
 /// from it. The image is deleted with its last name; names that a person gave it stay, and so does the image then.
 /// May be repeated. Nothing if it is not there.
 ///
 /// # Errors
 /// A container uses it, or the engine does not answer. It is forgotten by the record even then, so nothing is ever
 /// built upon it.
-pub fn let_go(
+pub fn release_image(
     engine: &dyn ContainerEngine,
     store: &mut Store,
     product: &ProductName,

@@ -1,4 +1,4 @@
-//! Loading into a pretended engine that reads what it is sent, and refuses as real ones do.
+//! Loading into a simulated engine, which reads the archive and refuses as real ones do.
 
 use std::{
     cell::RefCell,
@@ -15,10 +15,8 @@ use super::*;
 use crate::{
     containers::{ContainerFacts, ImageFacts, Input, Project, Services, Stack, WriteArchive},
     system::crash,
+    testing::sample,
 };
-
-#[path = "../../../../updater/tests/it/sample.rs"]
-mod sample;
 
 use sample::{Image, Layer, Packed, layer, noise};
 
@@ -26,7 +24,7 @@ use sample::{Image, Layer, Packed, layer, noise};
 #[derive(Default)]
 struct Engine {
     state: RefCell<State>,
-    /// Layers that it has lost, whatever it says.
+    /// Layers that it has lost, even where it says that it has them.
     lost: BTreeSet<Digest>,
     /// What it says that its images are for.
     architecture: Option<&'static str>,
@@ -255,17 +253,17 @@ fn containerd() -> EngineFacts {
 struct World {
     engine: Engine,
     store: Store,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("state/updates.sqlite")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("state/updates.sqlite")).unwrap();
         Self {
             engine: Engine::default(),
             store,
-            folder,
+            directory,
         }
     }
 
@@ -276,7 +274,7 @@ impl World {
             layers,
             config: serde_json::json!({}),
         };
-        sample::open(&sample::bundle(self.folder.path(), version, &[image]))
+        sample::open(&sample::bundle(self.directory.path(), version, &[image]))
     }
 
     fn load(&mut self, bundle: &mut VerifiedBundle<File>, facts: &EngineFacts) -> Result<Loaded> {
@@ -378,7 +376,7 @@ fn a_refused_load_is_done_again_in_full() {
     let loaded = world.load(&mut second, &containerd()).unwrap();
     assert_eq!(world.engine.loads(), 3);
     assert_eq!(layers_in(&world.engine.last(), &image_of(&second)), [true, true]);
-    // The record that misled is gone.
+    // The wrong record is removed.
     assert_eq!(
         world.store.loaded().unwrap().into_keys().collect::<Vec<_>>(),
         [loaded.id]
@@ -418,7 +416,7 @@ fn an_image_of_another_architecture_is_noticed() {
 fn a_bundle_that_changed_since_it_was_verified_is_not_loaded() {
     let mut world = World::new();
     let mut bundle = world.bundle("1.0.0", vec![lower(), upper(2)]);
-    let path = world.folder.path().join("sample-update-1.0.0.tar.gz");
+    let path = world.directory.path().join("sample-update-1.0.0.tar.gz");
     flip_a_bit(&path, std::fs::metadata(&path).unwrap().len() / 2);
     let error = world.load(&mut bundle, &containerd()).unwrap_err().to_string();
     assert!(error.contains("read sample:1.0.0 from the bundle"), "{error}");
@@ -465,7 +463,7 @@ fn an_image_from_before_a_power_cut_is_not_believed() {
     let mut world = World::new();
     let mut bundle = world.bundle("1.0.0", vec![lower()]);
     let loaded = world.load(&mut bundle, &containerd()).unwrap();
-    // Recorded as whole: believed, whatever else is recorded.
+    // Recorded as whole: believed, even if another boot loads it.
     world
         .store
         .set_setting(&format!("loading {}", loaded.id), Some("another boot"))
@@ -484,9 +482,9 @@ fn an_image_goes_with_our_names_but_not_with_a_persons() {
     let product = "sample".parse().unwrap();
     world.engine.tag(&id, "sample:1.0.0").unwrap();
     world.engine.tag(&id, "mine:1").unwrap();
-    let_go(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
+    release_image(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
     assert_eq!(world.engine.images().unwrap()[0].references, ["mine:1"]);
     assert!(world.store.loaded().unwrap().is_empty());
     world.engine.remove_image("mine:1").unwrap();
-    let_go(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
+    release_image(&world.engine, &mut world.store, &product, &id, "sample:1.0.0").unwrap();
 }

@@ -178,7 +178,7 @@ fn plugin_in(bundle: &Bundle) -> Option<EntryName> {
 }
 
 fn write_plugin(bundle: &mut Bundle, name: &EntryName, directory: &Path, report: &mut Report<'_>) -> Result<()> {
-    files::make_folder(directory)?;
+    files::make_directory(directory)?;
     let place = directory.join(PLUGIN);
     let mut content = bundle.open_file(name).map_err(Error::io("read", &place))?;
     files::write_with(&place, 0o755, |out| io::copy(&mut content, out).map(drop))?;

@@ -2,8 +2,6 @@
 //!
 //! Also used by the tests of real engines (`xtask/tests/devices`).
 
-#![allow(dead_code, reason = "not every test binary uses all of it")]
-
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -22,7 +20,7 @@ use bundle::{
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packed {
+pub enum Packed {
     Plain,
     Gzip,
     Zstd,
@@ -30,23 +28,23 @@ pub(crate) enum Packed {
 
 /// A layer: its bytes as stored, and how they are compressed.
 #[derive(Clone, Debug)]
-pub(crate) struct Layer {
+pub struct Layer {
     bytes: Vec<u8>,
     packed: Packed,
 }
 
 /// An image for one platform.
 #[derive(Clone, Debug)]
-pub(crate) struct Image {
-    pub(crate) name: &'static str,
-    pub(crate) platform: &'static str,
-    pub(crate) layers: Vec<Layer>,
+pub struct Image {
+    pub name: &'static str,
+    pub platform: &'static str,
+    pub layers: Vec<Layer>,
     /// The `config` of its configuration.
-    pub(crate) config: serde_json::Value,
+    pub config: serde_json::Value,
 }
 
 /// A layer with `files`: paths and contents. All can be executed.
-pub(crate) fn layer(files: &[(&str, &[u8])], packed: Packed) -> Layer {
+pub fn layer(files: &[(&str, &[u8])], packed: Packed) -> Layer {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content) in files {
         let mut header = tar::Header::new_ustar();
@@ -69,7 +67,7 @@ pub(crate) fn layer(files: &[(&str, &[u8])], packed: Packed) -> Layer {
 }
 
 /// Bytes that look random and are always the same.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -84,7 +82,7 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Makes a bundle of the product `sample` in `directory`. The images' tag is the version.
-pub(crate) fn bundle(directory: &Path, version: &str, images: &[Image]) -> PathBuf {
+pub fn bundle(directory: &Path, version: &str, images: &[Image]) -> PathBuf {
     let blobs = directory.join(format!("blobs-{version}"));
     fs::create_dir_all(blobs.join("blobs/sha256")).unwrap();
     let inputs: Vec<ImageInput> = images.iter().map(|image| input(&blobs, version, image)).collect();
@@ -145,7 +143,7 @@ pub(crate) fn bundle(directory: &Path, version: &str, images: &[Image]) -> PathB
 }
 
 /// Verifies a bundle's integrity.
-pub(crate) fn open(path: &Path) -> VerifiedBundle<File> {
+pub fn open(path: &Path) -> VerifiedBundle<File> {
     verify(File::open(path).unwrap(), &Trust::Unsigned, &|_| {}).unwrap()
 }
 
