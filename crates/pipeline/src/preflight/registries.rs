@@ -86,7 +86,7 @@ where
         );
         Some(problem.hint(
             "`cargo xtask vendor` where it can be reached, then `release --offline` here; for a trial, `cargo xtask setup` \
-             makes stand-ins",
+             makes substitutes",
         ))
     });
     problems.collect()
