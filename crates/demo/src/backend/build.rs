@@ -50,10 +50,10 @@ impl Build {
     /// An argument has none of the documented values.
     pub const fn of(schema: Option<&str>, fault: Option<&str>) -> Self {
         let schema = match schema {
-            None => migrations::NEWEST,
+            None => migrations::list::NEWEST,
             Some(text) => match text.as_bytes() {
-                b"" => migrations::NEWEST,
-                [digit @ b'1'..=b'9'] if (*digit - b'0') as i32 <= migrations::NEWEST => (*digit - b'0') as i32,
+                b"" => migrations::list::NEWEST,
+                [digit @ b'1'..=b'9'] if (*digit - b'0') as i32 <= migrations::list::NEWEST => (*digit - b'0') as i32,
                 _ => panic!("DEMO_SCHEMA is not the number of a migration"),
             },
         };
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             Build::of(None, None),
             Build {
-                schema: migrations::NEWEST,
+                schema: migrations::list::NEWEST,
                 fault: Fault::None
             }
         );

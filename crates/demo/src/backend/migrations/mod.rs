@@ -8,7 +8,7 @@
 //! build decides about a newer database without knowing what was done to it: it works when it is declared to,
 //! and refuses to start otherwise.
 
-mod list;
+pub(crate) mod list;
 
 use tokio_postgres::{Client, Config, NoTls};
 use tracing::{info, warn};
